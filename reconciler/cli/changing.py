@@ -1,0 +1,209 @@
+"""`validate`, `plan` and `apply`: from specs to jobs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.options import Options, common, specs_path
+from reconciler.cli.output import note, paint, run_async, show, worst
+from reconciler.errors import ExitCode, PlanRefused, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.plan import Plan
+    from reconciler.reconcile import Applied, PlanRequest, Settings
+
+_PATH = click.argument("path", required=False, metavar="[PATH]")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@common()
+def validate(options: Options, paths: tuple[str, ...]) -> int:
+    """Find every fault in the specs, with file, line and column.
+
+    Without PATH it reads specs/. It opens no connection. Exit code 3 when there are errors; warnings do not count.
+    """
+    from reconciler.reconcile import read_specs
+    from reconciler.report import diagnostics_json, diagnostics_text
+    from reconciler.text import plural
+
+    chosen = [Path(p) for p in paths] or [specs_path(None)]
+    desired, diagnostics, loaded = read_specs(options.settings("validate"), chosen)
+    errors = sum(d.severity == "error" for d in diagnostics)
+    if diagnostics or options.json:
+        show(options, diagnostics_text(diagnostics, paint()), diagnostics_json(diagnostics))
+    where = f"in {plural(loaded.files, 'file')}"
+    verdict = f"{plural(errors, 'error')} {where}" if errors else f"{plural(len(desired), 'job')} {where}: valid"
+    note(options, verdict)
+    return ExitCode.INVALID if errors else ExitCode.OK
+
+
+# -- plan and apply -------------------------------------------------------------------------------
+
+
+def _planning(command: Any) -> Any:
+    for option in (
+        click.option("--allow-empty", is_flag=True, help="Accept a folder without specs: every job is an orphan then."),
+        click.option(
+            "--adopt/--no-adopt", default=True, help="On a first run, take over identical jobs.  [default: adopt]"
+        ),
+        click.option("--target", "targets", multiple=True, metavar="NAME", help="Only this job; can be repeated."),
+        click.option(
+            "--replace", "replace", multiple=True, metavar="NAME", help="Submit this job anew; can be repeated."
+        ),
+        click.option("--prune", is_flag=True, help="Cancel and forget jobs whose spec is gone."),
+    ):
+        command = option(command)
+    return command
+
+
+def _request(path: str | None, refresh: bool = True, **how: Any) -> PlanRequest:  # noqa: FBT001, FBT002
+    from reconciler.plan import PlanOptions
+    from reconciler.reconcile import PlanRequest
+
+    return PlanRequest(
+        paths=(specs_path(path),),
+        options=PlanOptions(prune=how["prune"], replace=frozenset(how["replace"]), targets=frozenset(how["targets"])),
+        refresh=refresh,
+        adopt=how["adopt"],
+        allow_empty=how["allow_empty"],
+    )
+
+
+@click.command()
+@_PATH
+@_planning
+@click.option("--refresh/--no-refresh", default=True, help="Ask the platform about jobs in flight.  [default: refresh]")
+@click.option("--out", metavar="FILE", help="Save the plan for 'apply --plan FILE'.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending.")
+@common()
+def plan(options: Options, path: str | None, out: str | None, detailed_exitcode: bool, **how: Any) -> int:  # noqa: FBT001
+    """Show what apply would do, and why.
+
+    Reads the specs in PATH (specs/ by default), the state, and the platform's word on jobs in flight. Takes no lock and
+    writes nothing but --out.
+    """
+    from reconciler.reconcile import plan as make
+    from reconciler.report import diagnostics_text, plan_json, plan_text, to_json
+
+    made, warnings = run_async(make(options.settings("plan"), _request(path, **how)))
+    if warnings:
+        note(options, diagnostics_text(warnings))
+    show(options, plan_text(made, paint()), plan_json(made))
+    if out:
+        try:
+            Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise PlanRefused(f"the plan cannot be saved to {out}: {error.strerror}") from error
+        note(options, f"Saved. Carry it out with: reconciler apply --plan {out}")
+    return ExitCode.CHANGES if detailed_exitcode and made.pending() else ExitCode.OK
+
+
+@click.command()
+@_PATH
+@_planning
+@click.option("--plan", "plan_file", metavar="FILE", help="Carry out a saved plan, exactly, or refuse.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", "wait_", is_flag=True, help="Stay until every job has ended.")
+@common()
+def apply(options: Options, path: str | None, plan_file: str | None, yes: bool, wait_: bool, **how: Any) -> int:  # noqa: FBT001
+    """Show the plan, ask, and carry it out.
+
+    Submits new and changed jobs, one for each spec, and records them in the state. With --wait it stays until every job
+    has ended, and exits with 4 if one FAILED or was CANCELLED.
+    """
+    saved = _saved_plan(plan_file, path, how) if plan_file else None
+    request = _saved_request(saved) if saved else _request(path, **how)
+    applied = run_async(_apply(options, options.settings("apply"), request, saved, yes=yes or bool(saved), wait=wait_))
+    return _report_applied(options, applied, wait=wait_)
+
+
+async def _apply(
+    options: Options, settings: Settings, request: PlanRequest, saved: Plan | None, *, yes: bool, wait: bool
+) -> Applied:
+    from reconciler.cli.progress import reporting
+    from reconciler.reconcile import Hooks
+    from reconciler.reconcile import apply as carry_out
+    from reconciler.report import plan_text
+    from reconciler.signals import stop_on_signals
+
+    with reporting(options) as reporter, stop_on_signals(told_by_signal(options)) as stop:
+
+        def review(made: Plan) -> bool:
+            with reporter.paused():
+                click.echo(plan_text(made, paint()), err=options.json)
+                if not made.pending():
+                    return True
+                click.echo("", err=options.json)
+                return yes or _asked(len(made.pending()))
+
+        hooks = Hooks(review=review, begin=reporter.begin, outcome=reporter.outcome, news=reporter.news)
+        return await carry_out(settings, request, stop, hooks, saved=saved, wait=wait)
+
+
+def _asked(count: int) -> bool:
+    from reconciler.text import plural
+
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", "review the plan above, then give --yes or --plan FILE")
+    answer = click.prompt(f"Carry out {plural(count, 'action')}? Only 'yes' is taken", default="no", err=True)
+    return bool(answer.strip().lower() == "yes")
+
+
+def told_by_signal(options: Options) -> Any:
+    def told(number: int) -> None:
+        name = signal.Signals(number).name
+        note(options, f"\n{name}: stopping in good order; requests in flight get a few seconds. Again to stop at once.")
+
+    return told
+
+
+def _report_applied(options: Options, applied: Applied, *, wait: bool) -> int:
+    from reconciler.report import jobs_text, outcomes_json, outcomes_text
+
+    if not applied.approved:
+        note(options, "Not approved: nothing was done.")
+        return ExitCode.FAILED
+    text = outcomes_text(applied.outcomes, paint()) if applied.outcomes else ""
+    if wait and applied.records:
+        text = f"{text}\n\n{jobs_text(applied.records, paint())}".strip()
+    if text or options.json:
+        show(options, text, outcomes_json(applied.outcomes))
+    codes = [o.exit_code for o in applied.outcomes]
+    if wait and any(r.status in ("FAILED", "CANCELLED") for r in applied.records.values()):
+        codes.append(ExitCode.JOBS_FAILED)
+    if applied.left is not None:
+        note(options, f"{applied.left.message}; {applied.left.hint}")
+        codes.append(applied.left.exit_code)
+    if not wait and applied.outcomes and not any(codes):
+        note(options, "Follow the jobs with: reconciler wait")
+    return worst(codes)
+
+
+def _saved_plan(file: str, path: str | None, how: dict[str, Any]) -> Plan:
+    from pydantic import ValidationError
+
+    from reconciler.plan import Plan
+
+    if path or how["prune"] or how["replace"] or how["targets"]:
+        raise UsageError("--plan carries out what the plan says", "give the other options to 'reconciler plan --out'")
+    try:
+        return Plan.model_validate(json.loads(Path(file).read_bytes()))
+    except OSError as error:
+        raise UsageError(f"the plan {file} cannot be read: {error.strerror}") from error
+    except (ValueError, ValidationError) as error:
+        raise PlanRefused(f"{file} is not a plan of this version", "make it with 'reconciler plan --out'") from error
+
+
+def _saved_request(saved: Plan) -> PlanRequest:
+    how = saved.options
+    try:
+        return _request(how["paths"][0], **{k: v for k, v in how.items() if k != "paths"})
+    except (KeyError, IndexError, TypeError) as error:
+        raise PlanRefused("the saved plan does not say how it was made", "make a new one") from error

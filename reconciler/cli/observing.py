@@ -1,0 +1,122 @@
+"""`status`, `wait`, `events` and `outputs`: what became of the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli.changing import told_by_signal
+from reconciler.cli.options import Duration, Options, common
+from reconciler.cli.output import note, paint, run_async, show, worst
+from reconciler.errors import ExitCode, PlatformError
+
+if TYPE_CHECKING:
+    from reconciler.reconcile import Status
+
+_NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
+
+
+@click.command()
+@_NAMES
+@click.option("--refresh/--no-refresh", default=True, help="Ask the platform, or show what is recorded.")
+@common()
+def status(options: Options, names: tuple[str, ...], refresh: bool) -> int:  # noqa: FBT001
+    """Observe jobs in flight, write it back, and show all jobs, or those named.
+
+    Jobs that have ended are not asked for again.
+    """
+    from reconciler.reconcile import status as observe
+
+    return _report(options, run_async(observe(options.settings("status"), names, refresh=refresh)), failed=False)
+
+
+@click.command()
+@_NAMES
+@click.option("--timeout", "limit", type=Duration(), help="Stop waiting after this long, with exit code 5; jobs go on.")
+@click.option("--fail-fast", is_flag=True, help="Stop waiting when one job has FAILED or was CANCELLED.")
+@common(without=("timeout",))
+def wait(options: Options, names: tuple[str, ...], limit: float | None, fail_fast: bool) -> int:  # noqa: FBT001
+    """Wait until all jobs, or those named, have ended.
+
+    Exits with 4 if one FAILED or was CANCELLED. The embedded service runs jobs while this waits.
+    """
+    return _report(options, run_async(_wait(options, names, limit, fail_fast=fail_fast)), failed=True)
+
+
+async def _wait(options: Options, names: Sequence[str], limit: float | None, *, fail_fast: bool) -> Status:
+    from reconciler.cli.progress import reporting
+    from reconciler.reconcile import Hooks
+    from reconciler.reconcile import wait as watch
+    from reconciler.signals import stop_on_signals
+
+    with reporting(options) as reporter, stop_on_signals(told_by_signal(options)) as stop:
+        hooks = Hooks(news=reporter.news)
+        return await watch(options.settings("wait"), names, stop, hooks, timeout=limit, fail_fast=fail_fast)
+
+
+def _report(options: Options, seen: Status, *, failed: bool) -> int:
+    from reconciler.report import jobs_json, jobs_text
+
+    show(options, jobs_text(seen.records, paint()), jobs_json(seen.records))
+    codes = []
+    for text in seen.notes:
+        note(options, f"warning: {text}")
+    if any(" was not observed: " in text for text in seen.notes):
+        codes.append(ExitCode.TRY_LATER)
+    for name, reason in seen.unsettled.items():
+        note(options, f"unknown: {name}: {reason}")
+        codes.append(ExitCode.UNKNOWN)
+    if failed and any(r.status in ("FAILED", "CANCELLED") for r in seen.records.values()):
+        codes.append(ExitCode.JOBS_FAILED)
+    if seen.left is not None:
+        note(options, f"{seen.left.message}; {seen.left.hint}")
+        codes.append(seen.left.exit_code)
+    return worst(codes)
+
+
+@click.command()
+@click.argument("name")
+@common()
+def events(options: Options, name: str) -> int:
+    """Show the event log of a job, oldest first."""
+    from reconciler.reconcile import events as read
+    from reconciler.report import events_text
+
+    job_id, rows = run_async(read(options.settings("events"), name))
+    show(options, events_text(rows, paint()), {"format_version": 1, "job_id": job_id, "events": rows})
+    return ExitCode.OK
+
+
+@click.command()
+@click.argument("name")
+@click.option("--download", "folder", metavar="DIR", help="Write the files into DIR.")
+@common()
+def outputs(options: Options, name: str, folder: str | None) -> int:
+    """List the results of a job; with --download, fetch them.
+
+    The references that open the files are neither shown nor kept: they work for everybody who has them.
+    """
+    from reconciler.observe import output_names
+    from reconciler.reconcile import download
+    from reconciler.reconcile import outputs as read
+    from reconciler.report import outputs_json, outputs_text, size
+
+    settings = options.settings("outputs")
+    job_id, rows = run_async(read(settings, name))
+    show(options, outputs_text(rows, output_names(rows)), outputs_json(job_id, rows))
+    if folder is None:
+        return ExitCode.OK
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        run_async(
+            download(
+                settings, name, target, lambda file, num_bytes: note(options, f"{target / file}  {size(num_bytes)}")
+            )
+        )
+    except OSError as error:
+        raise PlatformError(f"the outputs cannot be written to {folder}: {error.strerror}") from error
+    return ExitCode.OK

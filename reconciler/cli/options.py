@@ -1,0 +1,147 @@
+"""Options that every command takes, and the settings that come of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import click
+
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.reconcile import Settings
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, written as `90`, `90s`, `5m`, `1.5h` or `500ms`."""
+
+    name = "duration"
+    _UNITS: ClassVar = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", str(value).strip())
+        if not match:
+            self.fail(f"{value!r} is not a duration; write for example 90s, 5m or 1h", param, ctx)
+        return float(match[1]) * self._UNITS[match[2]]
+
+
+_COMMON: dict[str, Callable[[Any], Any]] = {
+    "endpoint": click.option(
+        "--endpoint",
+        metavar="URL",
+        envvar=["RECONCILER_ENDPOINT", "ATAI_API_ENDPOINT"],
+        help="The platform's base URL, or 'local': the embedded service, in this process.",
+    ),
+    "state": click.option("--state", metavar="FILE", help="The state file.  [default: .reconciler/state.json]"),
+    "output_format": click.option(
+        "--format", "output_format", type=click.Choice(["text", "json"]), help="What stdout carries.  [default: text]"
+    ),
+    "quiet": click.option("-q", "--quiet", is_flag=True, default=None, help="Neither progress nor hints on stderr."),
+    "verbose": click.option(
+        "-v", "--verbose", is_flag=True, default=None, help="Progress on stderr, also without a terminal."
+    ),
+    "timeout": click.option(
+        "--timeout", type=Duration(), help="Patience with a platform that does not answer.  [default: 60s]"
+    ),
+    "lock_timeout": click.option(
+        "--lock-timeout", type=Duration(), help="How long to wait for the lock.  [default: 0s]"
+    ),
+    "parallelism": click.option(
+        "--parallelism", metavar="N", type=click.IntRange(1, 256), help="Requests in flight.  [default: 16]"
+    ),
+    "allow_endpoint_change": click.option(
+        "--allow-endpoint-change", is_flag=True, default=None, help="Let the state belong to this endpoint from now on."
+    ),
+}
+
+
+@dataclass(slots=True)
+class Options:
+    """The common options, as far as they were given: on the command, before it, or in the environment."""
+
+    endpoint: str | None = None
+    state: str | None = None
+    output_format: str | None = None
+    quiet: bool | None = None
+    verbose: bool | None = None
+    timeout: float | None = None
+    lock_timeout: float | None = None
+    parallelism: int | None = None
+    allow_endpoint_change: bool | None = None
+
+    @property
+    def json(self) -> bool:
+        return self.output_format == "json"
+
+    def settings(self, command: str) -> Settings:
+        """Where things are: options, then the environment, then `reconciler.yaml`, then the defaults.
+
+        Raises `UsageError`, and `SpecError` for a broken `reconciler.yaml`.
+        """
+        from reconciler.client.transport import Timing, normalise_endpoint
+        from reconciler.config import read_config
+        from reconciler.connect import LOCAL, PLATFORM
+        from reconciler.reconcile import Settings
+
+        config = read_config(Path.cwd())
+        endpoint = self.endpoint or config.get("endpoint") or PLATFORM
+        return Settings(
+            root=Path.cwd(),
+            state=Path(self.state or config.get("state") or ".reconciler/state.json"),
+            endpoint=LOCAL if endpoint == LOCAL else normalise_endpoint(endpoint),
+            key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
+            parallelism=self.parallelism or config.get("parallelism") or 16,
+            lock_timeout=self._seconds(self.lock_timeout, config.get("lock_timeout"), 0.0),
+            settle_time=_duration(os.environ.get("RECONCILER_SETTLE_TIME") or "5s"),
+            allow_endpoint_change=bool(self.allow_endpoint_change),
+            allow_http=os.environ.get("RECONCILER_ALLOW_HTTP", "") in ("1", "true"),
+            command=command,
+            timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
+        )
+
+    @staticmethod
+    def _seconds(option: float | None, written: str | None, default: float) -> float:
+        if option is not None:
+            return option
+        return _duration(written) if written is not None else default
+
+
+def _duration(text: str) -> float:
+    try:
+        return Duration().convert(text, None, None)
+    except click.BadParameter as error:
+        raise UsageError(error.message) from error
+
+
+def specs_path(path: str | None) -> Path:
+    """The folder or file with the specs: as given, else as `reconciler.yaml` says, else `specs/`."""
+    from reconciler.config import read_config
+
+    return Path(path or read_config(Path.cwd()).get("specs") or "specs")
+
+
+def common(without: tuple[str, ...] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the common options, but for some, and as its first argument the `Options` that are in force."""
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @click.pass_context
+        def wrapper(ctx: click.Context, /, *args: Any, **kwargs: Any) -> int:
+            options = ctx.ensure_object(Options)
+            for key in _COMMON.keys() - without:
+                if (value := kwargs.pop(key)) is not None:
+                    setattr(options, key, value)
+            return int(ctx.invoke(command, options, *args, **kwargs) or 0)
+
+        wrapped: Callable[..., int] = update_wrapper(wrapper, command)
+        for key, option in reversed(_COMMON.items()):
+            if key not in without:
+                wrapped = option(wrapped)
+        return wrapped
+
+    return decorate

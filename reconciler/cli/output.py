@@ -1,0 +1,58 @@
+"""What commands print with, and the exit code where several apply."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from reconciler.cli.options import Options
+from reconciler.errors import ExitCode
+
+if TYPE_CHECKING:
+    from reconciler.report import Paint
+
+T = TypeVar("T")
+_PRIORITY = (
+    ExitCode.SIGINT,
+    ExitCode.SIGTERM,
+    ExitCode.UNKNOWN,
+    ExitCode.FAILED,
+    ExitCode.TRY_LATER,
+    ExitCode.JOBS_FAILED,
+)
+
+
+def use_colour(stream: IO[str]) -> bool:
+    """Whether to colour what goes to `stream`."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def paint() -> Paint:
+    from reconciler.report import coloured, plain
+
+    return coloured if use_colour(sys.stdout) else plain
+
+
+def show(options: Options, text: str, document: Any) -> None:
+    from reconciler.report import to_json
+
+    click.echo(to_json(document) if options.json else text)
+
+
+def note(options: Options, text: str) -> None:
+    if not options.quiet:
+        click.echo(text, err=True)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def worst(codes: Sequence[ExitCode]) -> ExitCode:
+    """Where several apply, the first of the contract's order wins."""
+    return next((c for c in _PRIORITY if c in codes), ExitCode.OK)

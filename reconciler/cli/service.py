@@ -1,0 +1,105 @@
+"""`serve`, `schema` and `pipelines`: the embedded service, and the schemas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from reconciler.cli.options import Options, common
+from reconciler.cli.output import note, run_async, show
+from reconciler.errors import ExitCode, ReconcilerError, UsageError
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", default=8750, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 takes a free one."
+)
+@click.option(
+    "--data", default=".reconciler/service", show_default=True, metavar="DIR", help="Where jobs and files are kept."
+)
+@click.option(
+    "--capacity", type=click.IntRange(1, 1024), metavar="N", help="Worker processes at a time.  [default: cores]"
+)
+@click.option(
+    "--pipelines", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="A folder of your own pipelines."
+)
+@common()
+def serve(options: Options, host: str, port: int, data: str, capacity: int | None, pipelines: str | None) -> int:
+    """Run the embedded batch service on a port of its own.
+
+    It has the platform's API under /v0.5, keeps everything in --data, and runs jobs in worker processes. The key is
+    ATAI_API_KEY, or one that it makes and keeps in --data. Jobs that run when it stops run again when it starts.
+    """
+    import os
+
+    try:
+        from reconciler.service.errors import ServiceError
+        from reconciler.service.server import serve as run_service
+    except ModuleNotFoundError as error:
+        hint = "install it: pip install 'reconciler[service]'"
+        raise UsageError(f"the embedded service is not installed (no {error.name})", hint) from error
+    try:
+        run_service(
+            host=host,
+            port=port,
+            data=Path(data),
+            capacity=capacity,
+            key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
+            pipelines=Path(pipelines) if pipelines else None,
+            announce=lambda text: note(options, text),
+        )
+    except ServiceError as error:
+        raise ReconcilerError(error.message, error.hint) from error
+    return ExitCode.OK
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["spec", "plan", "state"]), default="spec")
+@common()
+def schema(options: Options, name: str) -> int:
+    """Print a JSON Schema: of specs (the default), of a plan as JSON, or of the state file.
+
+    For an editor, write it to a file and name it in the first line of a spec:
+    # yaml-language-server: $schema=../schemas/spec.schema.json
+    """
+    from reconciler.report import to_json
+    from reconciler.schema import SchemaName, document
+
+    click.echo(to_json(document(cast("SchemaName", name))))
+    return ExitCode.OK
+
+
+@click.group()
+def pipelines() -> None:
+    """The platform's pipelines, and snapshots of them for 'validate'."""
+
+
+@pipelines.command("list")
+@common()
+def list_(options: Options) -> int:
+    """List the pipelines that the platform has."""
+    from reconciler.reconcile import pipelines as read
+    from reconciler.report import pipelines_text
+
+    rows = run_async(read(options.settings("pipelines")))
+    show(options, pipelines_text(rows), {"format_version": 1, "pipelines": rows})
+    return ExitCode.OK
+
+
+@pipelines.command()
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.option("--into", default="schemas/pipelines", show_default=True, metavar="DIR", help="Where the snapshots go.")
+@common()
+def pull(options: Options, keys: tuple[str, ...], into: str) -> int:
+    """Write a snapshot of each pipeline version, or of those with KEY, into schemas/pipelines/.
+
+    'validate' and 'plan' check ports, labels and parameters against these files, offline. Commit them.
+    """
+    from reconciler.reconcile import pull_pipelines
+
+    for path in run_async(pull_pipelines(options.settings("pipelines"), keys, Path(into))):
+        note(options, f"wrote {path}")
+    return ExitCode.OK

@@ -1,0 +1,196 @@
+"""The calls: one method, one request (or one walk over pages), one typed result."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from reconciler.client import wire
+from reconciler.client.transport import NoAnswer, NotSent, Transport
+from reconciler.errors import PlatformError, PlatformUnavailable
+from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, Unreachable, Upload
+
+PAGE = 100
+"""Rows asked for in one page; the platform's maximum is not published, and users send up to this."""
+_PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The platform answered with the new job."""
+
+    job: ObservedJob
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is certainly no job: the platform said no, or the request never reached it."""
+
+    error: PlatformError
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """There may be a job."""
+
+    reason: str
+
+
+Submission: TypeAlias = Made | Refused | Unknown
+
+
+class Client:
+    """The batch API over a `Transport`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def platform_now(self) -> datetime | None:
+        """The platform's clock, if an answer has told it."""
+        return self._transport.platform_now()
+
+    async def submit(self, name: str, request: Mapping[str, Any], token: str) -> Submission:
+        """`POST /batch/jobs`, once. Never raises for an answer: what is not certain is `Unknown`."""
+        try:
+            headers = {"idempotency-key": token}
+            response = await self._transport.submit("/batch/jobs", {"name": name, **request}, headers)
+        except NotSent as error:
+            return Refused(error)
+        except NoAnswer as error:
+            return Unknown(error.message)
+        if response.ok:
+            job = wire.job(response.value)
+            if job is None or job.name != name:
+                return Unknown(f"HTTP {response.status}, but the body is not the job that was asked for")
+            return Made(job)
+        answer = response.error("POST /batch/jobs")
+        if 400 <= response.status < 500 and response.status not in (408, 425):
+            return Refused(answer)
+        return Unknown(answer.message)
+
+    async def observe(self, job_id: str) -> Observation:
+        """`GET /batch/jobs/{id}`. No news is `Unreachable`; a refused key raises `PlatformError`."""
+        try:
+            response = await self._transport.ask("GET", f"/batch/jobs/{quote(job_id, safe='')}")
+        except PlatformUnavailable as error:
+            return Unreachable(error.message)
+        if response.status == 404 and wire.error_text(404, response.text)[0].startswith("HTTP 404: an HTML"):
+            return Unreachable("HTTP 404 with an HTML page: not the batch API's own answer")
+        if response.status == 404:
+            return Gone()
+        if response.status in (401, 403):
+            raise response.error(f"GET /batch/jobs/{job_id}")
+        job = wire.job(response.value) if response.ok else None
+        if job is None:
+            return Unreachable(
+                response.error(f"job {job_id}").message if not response.ok else "the answer is not a job"
+            )
+        if job.id != job_id:
+            return Unreachable(f"the platform answered with another job, {job.id}")
+        return Seen(job)
+
+    async def jobs(self, q: str | None = None) -> AsyncIterator[ObservedJob]:
+        """`GET /batch/jobs`: every row that is a job, each id once. Raises `PlatformError`."""
+        seen: set[str] = set()
+        async for row in self._rows("/batch/jobs", "jobs", {"q": q} if q else {}):
+            job = wire.job(row)
+            if job is not None and job.id not in seen:
+                seen.add(job.id)
+                yield job
+
+    async def inputs(self, job_id: str) -> list[JsonObject]:
+        """`GET /batch/jobs/{id}/inputs`, all pages. Raises `PlatformError`."""
+        return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/inputs", "inputs", {})]
+
+    async def events(self, job_id: str) -> list[JsonObject]:
+        """The job's events, oldest first, each once. Raises `PlatformError`."""
+        rows = [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/events", "events", {})]
+        unique = {(str(r.get("created_at")), r.get("id") if type(r.get("id")) is int else 0, str(r)): r for r in rows}
+        return [unique[key] for key in sorted(unique)]
+
+    async def outputs(self, job_id: str) -> list[JsonObject]:
+        """The job's outputs with their references, which are secrets. Raises `PlatformError`."""
+        return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/outputs", "outputs", {})]
+
+    async def cancel(self, job_id: str) -> None:
+        """`POST …/cancel`. A job that has ended already is fine. Raises `PlatformError`."""
+        response = await self._transport.ask("POST", f"/batch/jobs/{quote(job_id, safe='')}/cancel")
+        if not response.ok and response.status not in (404, 409):
+            raise response.error(f"cancel {job_id}")
+
+    async def retry(self, job_id: str) -> None:
+        """`POST …/retry`, once: a second one could start another run. Raises `PlatformError`."""
+        response = await self._transport.submit(f"/batch/jobs/{quote(job_id, safe='')}/retry", None, {})
+        if not response.ok:
+            raise response.error(f"retry {job_id}")
+
+    async def pipelines(self) -> list[JsonObject]:
+        """The registry's rows, one a pipeline version. Raises `PlatformError`."""
+        return [row async for row in self._rows("/batch/registry/pipelines", "pipelines", {})]
+
+    async def pipeline_schema(self, pipeline_id: str) -> JsonObject:
+        """`GET /batch/registry/pipelines/{id}/schema`. Raises `PlatformError`."""
+        path = f"/batch/registry/pipelines/{quote(pipeline_id, safe='')}/schema"
+        response = await self._transport.ask("GET", path)
+        if not response.ok:
+            raise response.error(f"GET {path}")
+        if not isinstance(response.value, dict):
+            raise PlatformUnavailable(f"GET {path}: the answer is not a schema")
+        return response.value
+
+    async def _rows(self, path: str, key: str, query: Mapping[str, Any]) -> AsyncIterator[JsonObject]:
+        offset = 0
+        for _ in range(_PAGES):
+            response = await self._transport.ask("GET", path, params={**query, "offset": offset, "limit": PAGE})
+            if not response.ok:
+                raise response.error(f"GET {path}")
+            page = wire.rows(response.value, key)
+            if page is None:
+                raise PlatformUnavailable(f"GET {path}: the answer is not a list of {key}")
+            items, total = page
+            for item in items:
+                yield item
+            offset += len(items)
+            if not items or (total is not None and offset >= total):
+                return
+        raise PlatformUnavailable(f"GET {path}: more than {_PAGES:,} pages; the platform may repeat itself")
+
+    async def has_file(self, upload: Upload) -> bool:
+        """Whether the platform has this content already. Raises `PlatformError`."""
+        response = await self._transport.ask("GET", f"/files/metadata/{quote(upload.file_id, safe='')}")
+        if response.status == 404:
+            return False
+        if not response.ok:
+            raise response.error(f"file {upload.file_id}")
+        value = response.value if isinstance(response.value, dict) else {}
+        return value.get("num_bytes") == upload.num_bytes and value.get("is_valid") is not False
+
+    async def upload(self, upload: Upload, path: Path) -> None:
+        """`POST /files`. Repeating it is harmless: the name says the content. Raises `PlatformError`, OSError."""
+        with ExitStack() as opened:
+
+            def files() -> dict[str, Any]:
+                # Each attempt reads the file from its beginning.
+                return {"file": (upload.file_id, opened.enter_context(path.open("rb")), upload.media_type)}
+
+            response = await self._transport.ask("POST", "/files", make_files=files)
+        if not response.ok:
+            raise response.error(f"upload of {upload.path}")
+        value = response.value if isinstance(response.value, dict) else {}
+        if value.get("is_valid") is False or value.get("file_id") != upload.file_id:
+            raise PlatformError(f"upload of {upload.path}: the platform did not take it as {upload.file_id}")
+
+    async def download(self, output: JsonObject, path: Path) -> int:
+        """Write an output to `path`, which must not exist. Returns its bytes. Raises `PlatformError`, OSError."""
+        data = output.get("data")
+        ref = data.get("ref") if isinstance(data, dict) else None
+        if not isinstance(ref, str):
+            raise PlatformError("the output has no reference to download it by")
+        with path.open("xb") as file:
+            await self._transport.download(ref, file.write)
+            return file.tell()

@@ -1,0 +1,269 @@
+"""Sending requests: the key, time-outs, size limits, and the one policy of what may be sent again.
+
+A request that may have been processed is never sent again unless the caller says that repeating it is harmless.
+Redirects are not followed: a redirected POST turns into a GET, and the key must not go to another host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import tenacity
+from tenacity.wait import wait_random_exponential
+
+from reconciler.client import wire
+from reconciler.errors import PlatformError, PlatformUnavailable, UsageError
+
+BODY_LIMIT = 64 << 20
+"""Bytes of an answer that is JSON, after decompression."""
+REQUEST_TIMEOUT = 30.0
+"""Seconds for one request, from the connection to the last byte."""
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_KEY = re.compile(r"[\x21-\x7e]+\Z")
+
+
+def normalise_endpoint(url: str) -> str:
+    """The base URL with its version: `https://host` and `https://host/v0.5/` both give `https://host/v0.5`."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL as error:
+        raise UsageError(f"the endpoint {url!r} is not a URL: {error}") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise UsageError(f"the endpoint {url!r} is not an http(s) URL", "for example http://127.0.0.1:8750, or local")
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        raise UsageError("the endpoint must not hold credentials, a query or a fragment", "the key is ATAI_API_KEY")
+    path = parsed.path.rstrip("/")
+    return str(parsed.copy_with(path=path or "/v0.5"))
+
+
+class NotSent(PlatformUnavailable):
+    """The request certainly did not reach the platform."""
+
+
+class NoAnswer(PlatformUnavailable):
+    """The request may have reached the platform; there is no usable answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, its body read within limits. `value` is its JSON, or None when it is not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    value: Any
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def error(self, what: str) -> PlatformError:
+        """The error that this answer is."""
+        message, suggestion, code = wire.error_text(self.status, self.text)
+        if 300 <= self.status < 400:
+            target = urlsplit(self.headers.get("location", "")).netloc or "another place"
+            message, suggestion = (
+                f"HTTP {self.status}: redirected to {target}",
+                "redirects are not followed: fix --endpoint",
+            )
+        elif self.status == 401:
+            suggestion = suggestion or "check ATAI_API_KEY: keys belong to one deployment"
+        kind = PlatformUnavailable if self.status in _AGAIN else PlatformError
+        return kind(f"{what}: {message}", suggestion, status=self.status, code=code)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long to be patient, and the clock to be patient by. `budget`: seconds of waiting between attempts."""
+
+    budget: float = 60.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class Transport:
+    """One platform, one key. An async context manager; requests beyond `parallelism` wait their turn."""
+
+    def __init__(
+        self,
+        base: str,
+        key: str | None,
+        *,
+        parallelism: int = 16,
+        timing: Timing = Timing(),
+        app: Any = None,
+    ) -> None:
+        if key is not None and not _KEY.match(key):
+            raise UsageError("ATAI_API_KEY holds characters that no key has", "it may have been pasted with a line end")
+        self._base = base
+        self._key = key
+        self._timing = timing
+        self._turns = asyncio.Semaphore(parallelism)
+        self._clock_offset: timedelta | None = None
+        self._http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False) if app is not None else None,
+            timeout=httpx.Timeout(REQUEST_TIMEOUT, connect=10.0),
+            limits=httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism),
+            follow_redirects=False,
+            headers={"user-agent": "reconciler"},
+        )
+
+    async def __aenter__(self) -> Transport:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    def platform_now(self) -> datetime | None:
+        """The platform's clock, from the last answer that told it; None before that. Accurate to a second."""
+        return self._timing.now() + self._clock_offset if self._clock_offset is not None else None
+
+    async def ask(self, method: str, path: str, **request: Any) -> Response:
+        """Send a request that may be repeated, until it is answered or the budget is spent.
+
+        Raises `PlatformUnavailable`. Any other answer, refusals included, is returned.
+        """
+        return await self._with_patience(
+            lambda: self._once(method, path, **request),
+            again=lambda r: r.status in _AGAIN,
+            again_after=(NotSent, NoAnswer),
+        )
+
+    async def submit(self, path: str, body: Any, headers: Mapping[str, str]) -> Response:
+        """POST something that must not happen twice: repeated only if it certainly was not processed.
+
+        Raises `NotSent` when it never left, and `NoAnswer` when it may have been processed.
+        """
+        return await self._with_patience(
+            lambda: self._once("POST", path, json=body, headers=headers),
+            again=lambda r: r.status == 429,
+            again_after=(NotSent,),
+        )
+
+    async def _with_patience(
+        self,
+        attempt: Callable[[], Awaitable[Response]],
+        again: Callable[[Response], bool],
+        again_after: tuple[type[Exception], ...],
+    ) -> Response:
+        jitter = wait_random_exponential(multiplier=0.5, max=30)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            asked = None
+            if state.outcome is not None and not state.outcome.failed:
+                asked = self._asked_to_wait(state.outcome.result())
+            return jitter(state) if asked is None else asked
+
+        def spent(state: tenacity.RetryCallState) -> bool:
+            return state.idle_for + state.upcoming_sleep > self._timing.budget
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=self._timing.sleep,
+            wait=wait,
+            stop=spent,
+            retry=tenacity.retry_if_exception_type(again_after) | tenacity.retry_if_result(again),
+            # Out of patience: give back the last answer, or raise what the last attempt raised.
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        answer: Response = await retrying(attempt)
+        return answer
+
+    def _asked_to_wait(self, response: Response) -> float | None:
+        """Seconds that `Retry-After` asks for: a number, or a date on the platform's clock. Nonsense is ignored."""
+        text = response.headers.get("retry-after", "").strip()
+        if text.isdecimal() and len(text) < 10:
+            return float(text)
+        try:
+            until = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        now = self.platform_now() or self._timing.now()
+        return max(0.0, (until.astimezone(UTC) - now).total_seconds())
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        make_files: Callable[[], Any] | None = None,
+        **request: Any,
+    ) -> Response:
+        """One attempt. Raises `NotSent` or `NoAnswer`."""
+        what = f"{method} {self._base}{path}"
+        files = make_files() if make_files else None
+        try:
+            async with (
+                self._turns,
+                asyncio.timeout(None if files else REQUEST_TIMEOUT),
+                self._http.stream(
+                    method, self._base + path, headers={**self._auth(), **(headers or {})}, files=files, **request
+                ) as raw,
+            ):
+                return self._response(raw, await self._body(raw))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
+            hint = "check --endpoint and the network; nothing was sent"
+            raise NotSent(f"{what}: cannot be reached: {self._redacted(_reason(error))}", hint) from error
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+            raise NoAnswer(f"{what}: no usable answer: {self._redacted(_reason(error))}") from error
+
+    async def _body(self, raw: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in raw.aiter_bytes(1 << 16):
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise ValueError(f"the body is larger than {BODY_LIMIT >> 20} MiB")
+        return bytes(body)
+
+    def _response(self, raw: httpx.Response, body: bytes) -> Response:
+        text = self._redacted(body.decode("utf-8", "replace"))
+        try:
+            value = wire.loads(text) if text else None
+        except ValueError:
+            value = None
+        if date := raw.headers.get("date"):
+            try:
+                self._clock_offset = parsedate_to_datetime(date).astimezone(UTC) - self._timing.now()
+            except ValueError:
+                self._clock_offset = None
+        return Response(raw.status_code, raw.headers, text, value)
+
+    def _auth(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._key}"} if self._key else {}
+
+    def _redacted(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
+
+    async def download(self, ref: str, sink: Callable[[bytes], Any]) -> None:
+        """Stream a file into `sink`. A `ref` that begins with '/' is the platform's own and gets the key; an absolute
+        one is a storage URL that carries its own right, so it must not.
+
+        Raises `PlatformError`.
+        """
+        own = ref.startswith("/") and not ref.startswith("//")
+        if not own and httpx.URL(ref).scheme not in ("http", "https"):
+            raise PlatformError("the platform gave a reference that is not an http(s) URL; it was not followed")
+        url, headers = (self._base + ref, self._auth()) if own else (ref, {})
+        try:
+            async with self._turns, self._http.stream("GET", url, headers=headers) as raw:
+                if not raw.is_success:
+                    raise self._response(raw, await self._body(raw)).error("download")
+                async for chunk in raw.aiter_bytes(1 << 18):
+                    sink(chunk)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise PlatformUnavailable(f"the download broke off: {_reason(error)}", "run the command again") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,112 @@
+"""Answers of the platform → nouns. Lenient where a field does not matter, strict where a wrong one loses a job.
+
+Unknown fields are kept in `raw`, fields of a wrong type are taken as absent, an unknown status is passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.job import JsonObject, ObservedJob
+from reconciler.text import one_line
+
+_ID = re.compile(r"[^\s/\\?#%\x00-\x1f\x7f]{1,256}\Z")
+_TIMES = ("created_at", "updated_at", "started_at", "completed_at", "failed_at", "cancelled_at")
+_WORDS = ("pipeline_type", "pipeline_key", "pipeline_version")
+
+
+def loads(text: str) -> Any:
+    """JSON → value. Raises ValueError for anything that is not JSON, NaN and lone surrogates included."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        value = json.loads(text, parse_constant=refuse)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
+def job(raw: Any) -> ObservedJob | None:
+    """A job object, or None when it is not one: no usable `id`, `name` or `status`."""
+    if not isinstance(raw, dict):
+        return None
+    identity = (raw.get("id"), raw.get("name"), raw.get("status"))
+    if not all(isinstance(v, str) for v in identity) or not _ID.match(raw["id"]):
+        return None
+    texts = {k: raw[k] for k in _WORDS if isinstance(raw.get(k), str)}
+    times = {k: raw[k] for k in _TIMES if isinstance(raw.get(k), str)}
+    return ObservedJob(
+        id=raw["id"],
+        name=raw["name"],
+        status=raw["status"],
+        **texts,
+        **times,
+        parameters=_mapping(raw.get("parameters")) or {},
+        retry_count=_count(raw.get("retry_count")) or 0,
+        preemption_count=_count(raw.get("preemption_count")) or 0,
+        queue_position=_count(raw.get("queue_position")),
+        queue_depth=_count(raw.get("queue_depth")),
+        error=_mapping(raw.get("error")),
+        raw=raw,
+    )
+
+
+def _mapping(value: Any) -> JsonObject | None:
+    return value if isinstance(value, dict) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**53 else None
+
+
+def rows(raw: Any, key: str) -> tuple[list[JsonObject], int | None] | None:
+    """The rows of a page and the total that it claims, or None when it is not a page."""
+    items = raw.get(key) if isinstance(raw, dict) else None
+    if not isinstance(items, list):
+        return None
+    return [i for i in items if isinstance(i, dict)], _count(raw.get("total"))
+
+
+def error_text(status: int, body: str) -> tuple[str, str | None, str | None]:
+    """What an error answer says: (message, suggestion, code of the first error). All envelopes are understood."""
+    try:
+        value = loads(body)
+    except ValueError:
+        value = None
+    errors = _errors(value)
+    if not errors:
+        kind = "an HTML page" if body.lstrip()[:1] == "<" else one_line(body.strip(), 200) or "an empty body"
+        return f"HTTP {status}: {kind}", None, None
+    messages = []
+    for error in errors:
+        uid = f" [{error['error_uid']}]" if isinstance(error.get("error_uid"), str) else ""
+        messages.append(f"{error.get('message') or error.get('code') or 'no message'}{uid}")
+    suggestions = [e["suggestion"] for e in errors if isinstance(e.get("suggestion"), str)]
+    code = errors[0].get("code")
+    return (
+        one_line(f"HTTP {status}: " + "; ".join(messages), 2000),
+        one_line(suggestions[0]) if suggestions else None,
+        code if isinstance(code, str) else None,
+    )
+
+
+def _errors(value: Any) -> list[Mapping[str, Any]]:
+    """The errors of the current envelope `errors[]`, the legacy `detail`, and the obsolete `error{}`."""
+    if not isinstance(value, dict):
+        return []
+    if isinstance(value.get("errors"), list):
+        return [e for e in value["errors"] if isinstance(e, dict)]
+    if isinstance(value.get("error"), dict):
+        return [value["error"]]
+    detail = value.get("detail")
+    if isinstance(detail, str):
+        return [{"message": detail}]
+    if isinstance(detail, list):
+        return [{"message": d.get("msg") if isinstance(d, dict) else str(d)} for d in detail]
+    return []

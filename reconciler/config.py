@@ -1,0 +1,56 @@
+"""`reconciler.yaml`: defaults for the options of the command line, kept beside the specs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.check import Checker
+from reconciler.errors import Diagnostic, Location, SpecError, UsageError
+from reconciler.yaml12 import parse
+
+FILE = "reconciler.yaml"
+
+
+class Config(BaseModel):
+    """Defaults for a working directory. An option or an environment variable wins over each."""
+
+    model_config = ConfigDict(extra="forbid", title="reconciler.yaml")
+
+    endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
+    state: str | None = Field(None, description="The state file.")
+    specs: str | None = Field(None, description="The folder with the specs.")
+    parallelism: int | None = Field(None, ge=1, le=256, description="Requests in flight.")
+    timeout: str | None = Field(None, description="Patience with a platform that does not answer, for example 60s.")
+    lock_timeout: str | None = Field(None, description="How long to wait for the lock of the state.")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings in `folder`'s `reconciler.yaml`, empty without one.
+
+    Raises `SpecError` with the locations of what is wrong, `UsageError` when it cannot be read.
+    """
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{FILE} cannot be read: {error}") from error
+    documents, faults = parse(text, FILE)
+    diagnostics = list(faults)
+    value: Any = {}
+    if len(documents) > 1:
+        diagnostics.append(Diagnostic("not-settings", "more than one document", Location(FILE, 1)))
+    elif documents:
+        value = {} if documents[0].value is None else documents[0].value
+        for finding in Checker(Config.model_json_schema()).findings(value):
+            line, column = documents[0].marks.locate(finding.route, key=finding.at_key)
+            diagnostics.append(
+                Diagnostic(finding.code, finding.summary, Location(FILE, line, column), hint=finding.hint)
+            )
+    if any(d.severity == "error" for d in diagnostics):
+        raise SpecError(diagnostics)
+    return {key: item for key, item in value.items() if item is not None}

@@ -1,0 +1,180 @@
+"""The nouns: desired, recorded and observed jobs, and the state that holds the records.
+
+Nothing here reads or writes anything. The recorded nouns are pydantic models because they are a file format; fields
+that this version does not know are kept as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.errors import Location
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A JSON object as it was read; only `load` and the client look inside without a model."""
+
+
+class JobStatus(StrEnum):
+    """The statuses that the platform documents. It may add more: an unknown one is in flight."""
+
+    PENDING = "PENDING"
+    ADMITTED = "ADMITTED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    PREEMPTED = "PREEMPTED"
+    CANCELLED = "CANCELLED"
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+def is_terminal(status: str) -> bool:
+    """Whether a job with this status has ended. Statuses that we do not know are in flight."""
+    return status in TERMINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A local file that a job needs on the platform, under a name that says its content."""
+
+    path: str
+    file_id: str
+    digest: str
+    num_bytes: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What `reconcile` in a spec asks for. `attempts` counts every run of one submission, the first included."""
+
+    attempts: int = 1
+    on_change: Literal["cancel", "keep"] = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredJob:
+    """A fully resolved job that the specs ask for. `request` is the body of `POST /batch/jobs` without `name`."""
+
+    name: str
+    request: JsonObject
+    fingerprint: str
+    location: Location
+    policy: Policy = Policy()
+    uploads: tuple[Upload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """What the platform says about one job. `raw` is the job object as it came, without credentials."""
+
+    id: str
+    name: str
+    status: str
+    pipeline_type: str = ""
+    pipeline_key: str = ""
+    pipeline_version: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    retry_count: int = 0
+    preemption_count: int = 0
+    queue_position: int | None = None
+    queue_depth: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    failed_at: str | None = None
+    cancelled_at: str | None = None
+    error: Mapping[str, Any] | None = None
+    raw: JsonObject = field(default_factory=dict, compare=False)
+
+    @property
+    def ended_at(self) -> str | None:
+        """When the job ended, by the platform's clock; None while it is in flight."""
+        ends = {
+            JobStatus.COMPLETED: self.completed_at,
+            JobStatus.FAILED: self.failed_at,
+            JobStatus.CANCELLED: self.cancelled_at,
+        }
+        return ends.get(JobStatus(self.status)) if is_terminal(self.status) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The platform answered with the job."""
+
+    job: ObservedJob
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The platform answered that there is no such job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The platform gave no usable answer. This is an absence of news, not news."""
+
+    reason: str
+
+
+Observation: TypeAlias = Seen | Gone | Unreachable
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+JobId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s/\\?#%\x00-\x1f\x7f]+$")]
+Fingerprint = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Timestamp: TypeAlias = str
+"""RFC 3339, UTC. The platform's own are kept as it wrote them."""
+
+
+class PastJob(_Stored):
+    """A platform job that a spec had before the present one."""
+
+    job_id: JobId
+    fingerprint: Fingerprint
+    status: str
+    submitted_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    reason: str
+
+
+class RecordedJob(_Stored):
+    """What the state file says we did last for one name."""
+
+    job_id: JobId
+    fingerprint: Fingerprint
+    request: JsonObject = Field(description="The resolved request, without `name`.")
+    spec_path: str
+    pipeline_version: str | None = Field(None, description="The version that the platform says it used.")
+    status: str
+    submitted_at: Timestamp | None = None
+    observed_at: Timestamp | None = Field(None, description="When `observed` was last seen to change.")
+    commit: str | None = Field(None, description="The git commit that was checked out at the submission.")
+    attempts: int = Field(1, ge=1, description="Runs of this submission that we asked for, retries included.")
+    observed: JsonObject = Field(default_factory=dict, description="The last job object that the platform showed.")
+    gone: bool = Field(default=False, description="The platform said that it has no such job.")
+    history: tuple[PastJob, ...] = ()
+
+
+class State(_Stored):
+    """The state file. `serial` grows with each write that changes content."""
+
+    version: Literal[1] = 1
+    lineage: str = Field(min_length=1, description="Identity of one state history.")
+    serial: int = Field(0, ge=0)
+    endpoint: str = Field(description="The platform that the job ids belong to.")
+    jobs: dict[str, RecordedJob] = Field(default_factory=dict)
+    generations: dict[str, int] = Field(
+        default_factory=dict,
+        description="How many submissions of each name have ended definitely. A token is never used for two.",
+    )

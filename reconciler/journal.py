@@ -1,0 +1,195 @@
+"""The journal beside the state: JSON lines, each synced before what it announces happens.
+
+The first line says which state it belongs to. Every line carries a checksum: a torn last line is what a crash leaves
+and is dropped; damage anywhere else is an error, since it could hide a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from reconciler.durable import remove_file, replace_file
+from reconciler.errors import StateError
+from reconciler.job import State
+from reconciler.record import Entry, Intent
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+class Header(BaseModel):
+    """Which state the entries are to be folded into."""
+
+    model_config = ConfigDict(frozen=True)
+
+    journal: Literal[1] = 1
+    lineage: str
+    serial: int
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What an earlier run left behind."""
+
+    header: Header
+    entries: tuple[Entry, ...]
+
+
+def read_journal(path: Path, state: State | None) -> Leftover | None:
+    """The journal that an earlier run left for `state`; None when there is none, or nothing but a torn start.
+
+    Raises `StateError` when it is damaged, or does not belong to this state.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"the journal {path} cannot be read: {error.strerror}") from error
+    records = _records(data, path)
+    if not records:
+        return None
+    try:
+        header = Header.model_validate(records[0])
+        entries = tuple(_ENTRY.validate_python(r) for r in records[1:])
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        hint = "it may be of a newer reconciler; nothing was changed"
+        raise StateError(f"the journal {path} cannot be understood: {first['msg']}", hint) from error
+    _belongs(header, state, path)
+    return Leftover(header, entries)
+
+
+def _records(data: bytes, path: Path) -> list[dict[str, Any]]:
+    lines = data.split(b"\n")
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line and number == len(lines):
+            break
+        try:
+            record = json.loads(line)
+            checksum, body = record["crc"], record["entry"]
+            whole = checksum == _checksum(_text(body))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            whole = False
+        if whole:
+            records.append(body)
+        elif number == len(lines):
+            break  # no newline behind it: torn by a crash, so what it announces never happened
+        else:
+            hint = "its lines say which jobs were submitted: restore it, or look for the jobs before you remove it"
+            raise StateError(f"{path}:{number}: the journal is damaged", hint)
+    return records
+
+
+def _belongs(header: Header, state: State | None, path: Path) -> None:
+    keep = "it may name jobs that no state knows: find its state, or look at its lines before you remove it"
+    if state is None:
+        raise StateError(f"there is a journal {path}, but no state that it belongs to", f"restore the state; {keep}")
+    if header.lineage != state.lineage:
+        raise StateError(f"the journal {path} belongs to another state (lineage {header.lineage})", keep)
+    if header.serial > state.serial:
+        message = f"the journal {path} is ahead of the state: serial {header.serial}, not {state.serial}"
+        raise StateError(message, f"the state was put back to an older one: restore serial {header.serial}; {keep}")
+
+
+def _text(body: Any) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _line(body: BaseModel) -> bytes:
+    text = _text(body.model_dump(mode="json"))
+    return f'{{"crc":"{_checksum(text)}","entry":{text}}}\n'.encode()
+
+
+class Journal:
+    """An open journal. Appends that wait for the disk at the same time share one sync."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._broken: StateError | None = None
+        self.entries: list[Entry] = []
+
+    @classmethod
+    def start(cls, path: Path, state: State, carried: Sequence[Intent] = ()) -> Journal:
+        """Begin a journal for `state` in place of an earlier one, whose unresolved intents are carried over.
+
+        Raises `StateError` when it cannot be written: before anything was submitted.
+        """
+        header = Header(lineage=state.lineage, serial=state.serial, endpoint=state.endpoint)
+        try:
+            replace_file(path, b"".join([_line(header), *map(_line, carried)]))
+            journal = cls(path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW))
+        except OSError as error:
+            message = f"the journal {path} cannot be written: {error.strerror}"
+            raise StateError(message, "nothing was submitted; make room or make the folder writable") from error
+        journal.entries.extend(carried)
+        return journal
+
+    async def append(self, entry: Entry) -> None:
+        """Add `entry`, and return when it is on the disk. Raises `StateError`; after that every append does."""
+        if self._broken:
+            raise self._broken
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((_line(entry), done))
+        self.entries.append(entry)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
+            except OSError as error:
+                # A failed sync must not be tried again: the pages may be gone and look clean.
+                self._broken = StateError(
+                    f"the journal {self._path} cannot be written: {error.strerror}",
+                    "make room or make the folder writable, then run the command again: it settles what was cut off",
+                )
+                batch, self._waiting = [*batch, *self._waiting], []
+            for _, done in batch:
+                if done.cancelled():
+                    continue
+                if self._broken:
+                    done.set_exception(self._broken)
+                else:
+                    done.set_result(None)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Release the file; it stays on the disk."""
+        os.close(self._descriptor)
+
+
+def finish(path: Path, state: State, unresolved: Sequence[Intent]) -> None:
+    """After the state holds everything: remove the journal, or leave only what is still unknown. Raises StateError."""
+    try:
+        if unresolved:
+            Journal.start(path, state, unresolved).close()
+        else:
+            remove_file(path)
+    except OSError as error:
+        raise StateError(f"the journal {path} cannot be removed: {error.strerror}") from error

@@ -1,0 +1,339 @@
+"""Desired, recorded and observed jobs → a plan of actions, each with its reason.
+
+Pure: it reads no file, no clock and no platform, and its result does not depend on the order of its input. The
+decision table is section 4 of the contract; `_decide` follows it row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.check import did_you_mean, route_text
+from reconciler.errors import PlanRefused
+from reconciler.job import (
+    DesiredJob,
+    Gone,
+    JobStatus,
+    JsonObject,
+    Observation,
+    ObservedJob,
+    RecordedJob,
+    Seen,
+    State,
+    Unreachable,
+    Upload,
+    is_terminal,
+)
+
+ActionKind: TypeAlias = Literal["create", "replace", "retry", "cancel", "adopt", "move", "forget", "orphan", "keep"]
+SUBMITS = frozenset({"create", "replace"})
+PASSIVE = frozenset({"keep", "orphan"})
+"""Actions that do nothing."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Change(_Value):
+    """One field of the request that differs. `before` is null when it was added, `after` when it was removed."""
+
+    path: str
+    op: Literal["add", "remove", "change"]
+    before: Any = None
+    after: Any = None
+
+
+class Action(_Value):
+    """What will be done about one job, and why. The fields from `request` on are what apply needs to do it."""
+
+    name: str
+    action: ActionKind
+    reason: str
+    spec_path: str | None = None
+    line: int | None = None
+    job_id: str | None = None
+    status: str | None = None
+    fingerprint: str | None = None
+    changes: tuple[Change, ...] = ()
+    request: JsonObject | None = Field(None, description="The body to submit, without `name`.")
+    uploads: tuple[Upload, ...] = Field((), description="Local files that the platform needs first.")
+    cancels: bool = Field(default=False, description="The job `job_id` is cancelled first.")
+    generation: int | None = Field(None, description="Which deliberate submission of this name it is.")
+    attempt: int | None = Field(None, description="Which run of the submission a retry starts.")
+    moved_from: str | None = None
+    observed: JsonObject | None = Field(None, description="The platform job to adopt.")
+
+
+class Plan(_Value):
+    """What apply would do. It is data: it can be printed, saved, compared, refused or carried out."""
+
+    format_version: Literal[1] = 1
+    tool_version: str = ""
+    lineage: str | None = Field(None, description="Null on a first run: the state has no history yet.")
+    serial: int = 0
+    endpoint: str
+    commit: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict, description="How the plan was asked for.")
+    actions: tuple[Action, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def pending(self) -> tuple[Action, ...]:
+        """The actions that do something."""
+        return tuple(a for a in self.actions if a.action not in PASSIVE)
+
+    def summary(self) -> dict[str, int]:
+        """How many actions there are of each kind, kinds without any left out, in the order of the plan."""
+        counts: dict[str, int] = {}
+        for action in self.actions:
+            counts[action.action] = counts.get(action.action, 0) + 1
+        return counts
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How the plan is asked for."""
+
+    prune: bool = False
+    replace: frozenset[str] = frozenset()
+    targets: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a plan is made from."""
+
+    desired: Mapping[str, DesiredJob]
+    state: State
+    observed: Mapping[str, Observation] = field(default_factory=dict)
+    found: Mapping[str, Sequence[ObservedJob]] = field(default_factory=dict)
+    """Platform jobs identical to a desired one that has no record, newest first; looked for on a first run only."""
+    unresolved: frozenset[str] = frozenset()
+    """Names with a submission whose outcome is unknown."""
+
+
+def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
+    """Decide about every desired and every recorded job. `about` fills the plan's other fields.
+
+    Raises `PlanRefused` when an option names a job that does not exist.
+    """
+    _refuse_unknown_names(facts, how)
+    moves = _moves(facts)
+    names = sorted((facts.desired.keys() | facts.state.jobs.keys()) - moves.keys())
+    if how.targets:
+        sources = {new: old for old, new in moves.items()}
+        names = [n for n in names if n in how.targets or sources.get(n) in how.targets]
+    sources = {new: old for old, new in moves.items()}
+    actions = [_decide(name, facts, how, sources.get(name)) for name in names]
+    return Plan(
+        lineage=facts.state.lineage if facts.state.serial else None,
+        serial=facts.state.serial,
+        endpoint=facts.state.endpoint,
+        actions=tuple(sorted(actions, key=lambda a: (_rank(a), a.name))),
+        warnings=tuple(w for name in names for w in _warnings(name, facts)),
+        **about,
+    )
+
+
+def _rank(action: Action) -> int:
+    """What cancels comes first, then what submits, then bookkeeping, then what does nothing."""
+    if action.cancels:
+        return 0
+    return ("create", "replace", "retry", "adopt", "move", "forget", "orphan", "keep").index(action.action) // 3 + 1
+
+
+def _refuse_unknown_names(facts: Facts, options: PlanOptions) -> None:
+    known = facts.desired.keys() | facts.state.jobs.keys()
+    for option, names in (("--target", options.targets), ("--replace", options.replace)):
+        for name in sorted(names - (known if option == "--target" else facts.desired.keys())):
+            hint = did_you_mean(name, sorted(known)) or "names are those in the specs"
+            raise PlanRefused(f"{option} {name!r}: no spec has this name", hint)
+
+
+def _moves(facts: Facts) -> dict[str, str]:
+    """Removed name → new name with the same fingerprint. Equal fingerprints are interchangeable: pair them in order."""
+    removed: dict[str, list[str]] = {}
+    for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved):
+        removed.setdefault(facts.state.jobs[name].fingerprint, []).append(name)
+    moves = {}
+    for name in sorted(facts.desired.keys() - facts.state.jobs.keys() - facts.unresolved):
+        same = removed.get(facts.desired[name].fingerprint)
+        if same:
+            moves[same.pop(0)] = name
+    return moves
+
+
+def _decide(name: str, facts: Facts, options: PlanOptions, moved_from: str | None) -> Action:
+    want, have = facts.desired.get(name), facts.state.jobs.get(name)
+    if name in facts.unresolved:
+        reason = "the outcome of its last submission is unknown; it is settled before anything else"
+        return _action(name, "keep", reason, want, have)
+    if moved_from is not None and want is not None:
+        record = facts.state.jobs[moved_from]
+        reason = f"renamed from {moved_from}; nothing is submitted"
+        return _action(name, "move", reason, want, record, moved_from=moved_from)
+    if have is None:
+        assert want is not None
+        return _decide_new(want, facts)
+    seen = facts.observed.get(name)
+    status = seen.job.status if isinstance(seen, Seen) else have.status
+    gone = isinstance(seen, Gone) or have.gone
+    if want is None:
+        return _decide_removed(name, have, status, gone=gone, prune=options.prune)
+    if name in options.replace:
+        return _replace(want, have, status, facts, gone=gone, reason="asked for with --replace")
+    if want.fingerprint != have.fingerprint:
+        return _replace(want, have, status, facts, gone=gone, reason=None)
+    return _decide_same(want, have, status, seen, gone=gone)
+
+
+def _decide_new(want: DesiredJob, facts: Facts) -> Action:
+    found = facts.found.get(want.name, ())
+    if found:
+        job = found[0]
+        since = f", created {job.created_at}" if job.created_at else ""
+        reason = f"found on the platform: {job.id}, {job.status}{since}"
+        return _action(
+            want.name,
+            "adopt",
+            reason,
+            want,
+            None,
+            job_id=job.id,
+            status=job.status,
+            observed=job.raw,
+            request=want.request,
+        )
+    return _action(want.name, "create", "new", want, None, **_submission(want, facts))
+
+
+def _decide_removed(name: str, have: RecordedJob, status: str, *, gone: bool, prune: bool) -> Action:
+    if not prune:
+        does = "forget it" if gone or is_terminal(status) else "cancel it"
+        return _action(name, "orphan", f"spec removed; --prune would {does}", None, have, status=status)
+    if gone or is_terminal(status):
+        return _action(name, "forget", "spec removed", None, have, status=status)
+    return _action(name, "cancel", "spec removed", None, have, status=status, cancels=True)
+
+
+def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observation | None, *, gone: bool) -> Action:
+    if gone:
+        reason = "gone from the platform; it is submitted again only with --replace"
+        return _action(want.name, "keep", reason, want, have, status=status)
+    if isinstance(seen, Unreachable):
+        return _action(want.name, "keep", f"not observed: {seen.reason}", want, have, status=status)
+    if status == JobStatus.COMPLETED:
+        return _action(want.name, "keep", "up to date", want, have, status=status)
+    if not is_terminal(status):
+        return _action(want.name, "keep", "in progress", want, have, status=status)
+    budget = want.policy.attempts
+    if have.attempts < budget:
+        reason = f"{status.lower()}; attempt {have.attempts + 1} of {budget}"
+        return _action(want.name, "retry", reason, want, have, status=status, attempt=have.attempts + 1)
+    spent = f"no attempts left of {budget}" if budget > 1 else "no retry policy"
+    return _action(want.name, "keep", f"{status.lower()}; {spent}", want, have, status=status)
+
+
+def _replace(
+    want: DesiredJob, have: RecordedJob, status: str, facts: Facts, *, gone: bool, reason: str | None
+) -> Action:
+    changes = tuple(compare(have.request, want.request))
+    in_flight = not gone and not is_terminal(status)
+    cancels = in_flight and want.policy.on_change == "cancel"
+    if reason is None:
+        count = len(changes)
+        reason = f"{count} field{'s' if count != 1 else ''} changed"
+    if cancels:
+        reason += f"; cancels {have.job_id} ({status})"
+    elif in_flight:
+        reason += f"; {have.job_id} ({status}) is left to finish"
+    return _action(
+        want.name,
+        "replace",
+        reason,
+        want,
+        have,
+        status=status,
+        changes=changes,
+        cancels=cancels,
+        **_submission(want, facts),
+    )
+
+
+def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
+    generation = facts.state.generations.get(want.name, 0) + 1
+    return {"request": want.request, "uploads": want.uploads, "generation": generation}
+
+
+def _action(
+    name: str,
+    kind: ActionKind,
+    reason: str,
+    want: DesiredJob | None,
+    have: RecordedJob | None,
+    **more: Any,
+) -> Action:
+    facts: dict[str, Any] = {
+        "spec_path": want.location.path if want else have.spec_path if have else None,
+        "line": want.location.line if want else None,
+        "job_id": have.job_id if have else None,
+        "status": have.status if have else None,
+        "fingerprint": want.fingerprint if want else have.fingerprint if have else None,
+    }
+    return Action(name=name, action=kind, reason=reason, **{**facts, **more})
+
+
+def _warnings(name: str, facts: Facts) -> Iterator[str]:
+    want, have, seen = facts.desired.get(name), facts.state.jobs.get(name), facts.observed.get(name)
+    if len(found := facts.found.get(name, ())) > 1 and have is None:
+        others = ", ".join(job.id for job in found[1:4]) + (", …" if len(found) > 4 else "")
+        yield f"{name}: {len(found)} identical jobs are on the platform; the newest is adopted, not {others}"
+    if have is None:
+        return
+    if isinstance(seen, Gone) or have.gone:
+        yield f"{name}: the platform has no job {have.job_id} (drift); --replace submits it again"
+    elif isinstance(seen, Unreachable):
+        yield f"{name}: {have.job_id} was not observed: {seen.reason}"
+    elif isinstance(seen, Seen) and want is not None:
+        yield from (f"{name}: {drift}" for drift in _drift(have, seen.job))
+
+
+def _drift(have: RecordedJob, job: ObservedJob) -> Iterator[str]:
+    if job.parameters and not declared_in(have.request.get("parameters") or {}, job.parameters):
+        yield f"the parameters of {job.id} on the platform are not those that were submitted (drift)"
+    pinned = have.request.get("pipeline_version")
+    if pinned and job.pipeline_version and pinned != job.pipeline_version:
+        yield f"{job.id} runs version {job.pipeline_version}, not {pinned} (drift)"
+
+
+def declared_in(declared: Any, actual: Any) -> bool:
+    """Whether everything that we declared is there. The platform adds defaults, so `actual` may hold more."""
+    if isinstance(declared, Mapping) and isinstance(actual, Mapping):
+        return all(k in actual and declared_in(v, actual[k]) for k, v in declared.items() if v is not None)
+    # True == 1 in Python, not in JSON.
+    return isinstance(declared, bool) == isinstance(actual, bool) and bool(declared == actual)
+
+
+_ABSENT = object()
+
+
+def compare(before: Any, after: Any, route: tuple[str | int, ...] = ()) -> Iterator[Change]:
+    """The fields that differ between two requests, in a stable order."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted(before.keys() | after.keys()):
+            yield from compare(before.get(key, _ABSENT), after.get(key, _ABSENT), (*route, key))
+    elif isinstance(before, list) and isinstance(after, list):
+        for index in range(max(len(before), len(after))):
+            old = before[index] if index < len(before) else _ABSENT
+            new = after[index] if index < len(after) else _ABSENT
+            yield from compare(old, new, (*route, index))
+    elif before is _ABSENT:
+        yield Change(path=route_text(route), op="add", after=after)
+    elif after is _ABSENT:
+        yield Change(path=route_text(route), op="remove", before=before)
+    elif before != after or isinstance(before, bool) != isinstance(after, bool):
+        yield Change(path=route_text(route), op="change", before=before, after=after)

@@ -1,0 +1,28 @@
+"""The order of the phases: load → resolve → plan → apply → observe. What the command line calls.
+
+Each function takes plain values and returns one; nothing here prints. Progress is told to callbacks.
+"""
+
+from reconciler.reconcile.applying import Applied, apply
+from reconciler.reconcile.pipelines import pipelines, pull_pipelines
+from reconciler.reconcile.planning import PlanRequest, plan, read_specs
+from reconciler.reconcile.settings import Settings
+from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, status, wait
+
+__all__ = [
+    "Applied",
+    "Hooks",
+    "PlanRequest",
+    "Settings",
+    "Status",
+    "apply",
+    "download",
+    "events",
+    "outputs",
+    "pipelines",
+    "plan",
+    "pull_pipelines",
+    "read_specs",
+    "status",
+    "wait",
+]

@@ -1,0 +1,162 @@
+"""Plan, review, carry out, record: the phases of `apply` in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.apply import Outcome, Tools, carry_out
+from reconciler.errors import ExitCode, PlanRefused, ReconcilerError
+from reconciler.job import RecordedJob, State
+from reconciler.journal import Journal
+from reconciler.plan import Action, Plan
+from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
+from reconciler.reconcile.session import Session, open_session, settle_open
+from reconciler.reconcile.settings import Settings
+from reconciler.reconcile.watching import Hooks, watch_records
+from reconciler.record import Submitted, fold
+from reconciler.signals import Stop
+from reconciler.state import save
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A plan that was carried out. `records` are the jobs of the specs as they are now; `left` says why it stopped."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...] = ()
+    records: Mapping[str, RecordedJob] = field(default_factory=dict)
+    approved: bool = True
+    left: ReconcilerError | None = None
+
+
+async def apply(
+    settings: Settings, request: PlanRequest, stop: Stop, hooks: Hooks, *, saved: Plan | None = None, wait: bool = False
+) -> Applied:
+    """Plan, review, carry out, record; with `wait` also observe until every job of the specs has ended.
+
+    Raises `PlanRefused` when `saved` is no longer what would be planned. A failure of one action is an outcome.
+    """
+    desired, _ = desired_jobs(settings, request)
+    async with open_session(settings, run_jobs=wait) as session:
+        if saved is not None:
+            _same_record(saved, session.state)
+        unresolved = frozenset(session.unresolved)
+        made = await plan_with(settings, request, desired, session.state, unresolved, session.client)
+        if saved is not None:
+            _same_actions(saved, made)
+        if not hooks.review(made):
+            return Applied(made, approved=False)
+        outcomes = await _carry_out(session, made, stop, hooks) if made.pending() else {}
+        for name, reason in session.unresolved.items():
+            hint = f"look at the platform's jobs named {name!r}; nothing else is done about it until it is settled"
+            action = outcomes[name].action if name in outcomes else "keep"
+            outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
+        left: ReconcilerError | None = stop.error()
+        if wait and left is None:
+            chosen = request.options.targets or frozenset(desired)
+            left = await watch_records(
+                session, {n: r for n, r in session.state.jobs.items() if n in chosen}, stop, hooks.news
+            )
+        records = {n: r for n, r in session.state.jobs.items() if n in desired}
+        return Applied(made, tuple(outcomes.values()), records, left=left)
+
+
+async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> dict[str, Outcome]:
+    """Carry out the plan's actions. What is left unknown is settled, and once more submitted if it did not happen."""
+    hooks.begin(made)
+    actions = made.pending()
+    outcomes = await _round(session, actions, made.commit, stop, hooks)
+    if not session.intents or stop.event.is_set():
+        return outcomes
+    settled = {e.name: e for e in await settle_open(session)}
+    again: list[Action] = []
+    for action in actions:
+        entry = settled.get(action.name)
+        if isinstance(entry, Submitted):
+            record = session.state.jobs[action.name]
+            outcomes[action.name] = Outcome(action.name, action.action, "done", record.job_id, record.status)
+        elif entry is not None:
+            again.append(action.model_copy(update={"cancels": False}))  # it was cancelled before the first try
+    if again:
+        outcomes |= await _round(session, again, made.commit, stop, hooks)
+        session.unresolved |= {i.name: outcomes[i.name].error or "no answer" for i in session.intents}
+    return outcomes
+
+
+async def _round(
+    session: Session, actions: Sequence[Action], commit: str | None, stop: Stop, hooks: Hooks
+) -> dict[str, Outcome]:
+    """Journal, act, fold, save. After a signal, what had begun is unknown and what had not is skipped."""
+    settings = session.settings
+    if session.on_disk is None:
+        # The lineage is on the disk before the first intent is: a journal without its state could not be settled.
+        session.on_disk = session.state = save(settings.state, None, session.state)
+    journal = Journal.start(settings.journal, session.state, session.intents)
+    outcomes: dict[str, Outcome] = {}
+
+    def done(outcome: Outcome) -> None:
+        outcomes[outcome.name] = outcome
+        hooks.outcome(outcome)
+
+    tools = Tools(
+        client=session.client,
+        journal=journal,
+        lineage=session.state.lineage,
+        root=settings.root,
+        now=settings.now,
+        stop=stop.event,
+        parallelism=settings.parallelism,
+        done=done,
+    )
+    try:
+        await stop.finish(carry_out(actions, commit, tools))
+    finally:
+        journal.close()
+        folded = fold(session.state, journal.entries)
+        session.intents = folded.unresolved
+        session.save(folded.state)
+    open_names = {i.name for i in session.intents}
+    for action in actions:
+        if action.name not in outcomes:
+            began = action.name in open_names
+            outcomes[action.name] = Outcome(
+                action.name,
+                action.action,
+                "unknown" if began else "skipped",
+                error="interrupted; the next run settles it" if began else "interrupted before it began",
+            )
+    return {a.name: outcomes[a.name] for a in actions}
+
+
+def _same_record(saved: Plan, state: State) -> None:
+    """Raises `PlanRefused` unless the state is the one that `saved` was made from."""
+    moved = []
+    if saved.endpoint != state.endpoint:
+        moved.append(f"the endpoint: {saved.endpoint} then, {state.endpoint} now")
+    elif (saved.lineage is not None or state.serial) and saved.lineage != state.lineage:
+        moved.append(f"the lineage: {saved.lineage} then, {state.lineage} now")
+    elif saved.serial != state.serial:
+        moved.append(f"the serial of the state: {saved.serial} then, {state.serial} now")
+    if moved:
+        raise PlanRefused("the saved plan is stale: " + "; ".join(moved), "make a new plan and review it")
+
+
+def _same_actions(saved: Plan, made: Plan) -> None:
+    """Raises `PlanRefused` unless planning again gives what `saved` says, naming what moved."""
+    then, now = ({a.name: a for a in p.pending()} for p in (saved, made))
+    moved = []
+    for name in sorted(then.keys() | now.keys()):
+        old, new = then.get(name), now.get(name)
+        if old is None or new is None:
+            did, does = (a.action if a else "nothing" for a in (old, new))
+            reason = f": {new.reason}" if new else ""
+            moved.append(f"{name}: planned {did}, now {does}{reason}")
+            continue
+        for field_name in ("action", "fingerprint", "job_id", "cancels", "generation", "status"):
+            before, after = getattr(old, field_name), getattr(new, field_name)
+            if before != after:
+                moved.append(f"{name}: {field_name} {before} then, {after} now")
+    if moved:
+        shown = "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "")
+        raise PlanRefused(f"the saved plan is stale: {shown}", "make a new plan and review it")

@@ -1,0 +1,128 @@
+"""Load, resolve, observe, plan: everything up to the decision, and nothing that changes anything."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler import __version__
+from reconciler.client import Client
+from reconciler.errors import Diagnostic, SpecError
+from reconciler.job import DesiredJob, Observation, ObservedJob, State
+from reconciler.load import Loaded, load
+from reconciler.observe import identical, in_flight, observe
+from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.reconcile.session import folded_record, read_record
+from reconciler.reconcile.settings import Settings
+from reconciler.resolve import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What to plan, and how."""
+
+    paths: tuple[Path, ...]
+    options: PlanOptions = PlanOptions()
+    refresh: bool = True
+    adopt: bool = True
+    allow_empty: bool = False
+
+
+def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
+    """Load and resolve: desired jobs by name, and every diagnostic."""
+    loaded = load(paths, root=settings.root, pipelines=settings.root / "schemas" / "pipelines")
+    desired, clashes = resolve(loaded.specs)
+    return desired, [*loaded.diagnostics, *clashes], loaded
+
+
+def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+    """The desired jobs and the warnings. Raises `SpecError`."""
+    desired, diagnostics, _ = read_specs(settings, request.paths)
+    if request.allow_empty:
+        diagnostics = [d for d in diagnostics if d.code != "no-specs"]
+    if any(d.severity == "error" for d in diagnostics):
+        raise SpecError(diagnostics)
+    return desired, diagnostics
+
+
+async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Diagnostic]]:
+    """What apply would do now, and the warnings of the specs. Takes no lock and writes nothing."""
+    desired, warnings = desired_jobs(settings, request)
+    state, leftover = read_record(settings)
+    folded = folded_record(state, leftover, settings)
+    needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(settings.connect()) if needs_platform else None
+        unresolved = frozenset(i.name for i in folded.unresolved)
+        made = await plan_with(settings, request, desired, folded.state, unresolved, client)
+    if unresolved:
+        note = f"{len(unresolved)} submission(s) of an interrupted run are to be settled; apply or status does it"
+        made = made.model_copy(update={"warnings": (note, *made.warnings)})
+    return made, warnings
+
+
+def _first_run(state: State, desired: Mapping[str, DesiredJob], request: PlanRequest) -> bool:
+    return request.adopt and state.serial == 0 and not state.jobs and bool(desired)
+
+
+async def plan_with(
+    settings: Settings,
+    request: PlanRequest,
+    desired: Mapping[str, DesiredJob],
+    state: State,
+    unresolved: frozenset[str],
+    client: Client | None,
+) -> Plan:
+    observed: dict[str, Observation] = {}
+    found: dict[str, list[ObservedJob]] = {}
+    if client is not None and request.refresh:
+        observed = await observe(client, in_flight(state.jobs))
+        if _first_run(state, desired, request):
+            found = await _find(client, desired)
+    options = request.options
+    return make_plan(
+        Facts(desired, state, observed, found, unresolved),
+        options,
+        tool_version=__version__,
+        commit=_commit(settings.root),
+        options={
+            "paths": [str(p) for p in request.paths],
+            "prune": options.prune,
+            "replace": sorted(options.replace),
+            "targets": sorted(options.targets),
+            "refresh": request.refresh,
+            "adopt": request.adopt,
+            "allow_empty": request.allow_empty,
+        },
+    )
+
+
+async def _find(client: Client, desired: Mapping[str, DesiredJob]) -> dict[str, list[ObservedJob]]:
+    """Platform jobs that the specs ask for already, since this state cannot know. Raises `PlatformError`."""
+    listed: dict[str, list[ObservedJob]] = {}
+    async for job in client.jobs():
+        if job.name in desired:
+            listed.setdefault(job.name, []).append(job)
+    found = {}
+    for name, jobs in listed.items():
+        if same := await identical(client, name, desired[name].request, jobs):
+            found[name] = same
+    return found
+
+
+def _commit(root: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

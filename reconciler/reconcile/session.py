@@ -1,0 +1,88 @@
+"""The record under its lock: read, settled after a run that was cut off, and saved."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.client import Client
+from reconciler.connect import LOCAL
+from reconciler.errors import StateError
+from reconciler.job import State
+from reconciler.journal import Leftover, finish, read_journal
+from reconciler.lock import locked
+from reconciler.reconcile.settings import Settings
+from reconciler.record import Entry, Folded, Intent, fold
+from reconciler.settle import settle
+from reconciler.state import new_state, read_state, save
+
+
+def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
+    state = read_state(settings.state)
+    if state is not None and state.endpoint != settings.endpoint:
+        if not settings.allow_endpoint_change:
+            hint = "use that endpoint, or another --state; --allow-endpoint-change moves this state on purpose"
+            raise StateError(f"the state {settings.state} belongs to {state.endpoint}, not {settings.endpoint}", hint)
+        state = state.model_copy(update={"endpoint": settings.endpoint})
+    return state, read_journal(settings.journal, state)
+
+
+def folded_record(state: State | None, leftover: Leftover | None, settings: Settings) -> Folded:
+    """The record with what an interrupted run left in the journal; a new state when there is none."""
+    return fold(state or new_state(settings.endpoint), leftover.entries if leftover else ())
+
+
+@dataclass(slots=True)
+class Session:
+    """The record, held under its lock. `on_disk` is what the state file holds."""
+
+    settings: Settings
+    client: Client
+    state: State
+    on_disk: State | None
+    unresolved: dict[str, str]
+    intents: tuple[Intent, ...]
+
+    def save(self, state: State) -> None:
+        """Write `state` if it says something new, then remove the journal, but for what is still unknown."""
+        if self.on_disk is None and not state.jobs and not state.generations:
+            self.state = state
+            return
+        self.on_disk = self.state = save(self.settings.state, self.on_disk, state)
+        finish(self.settings.journal, self.state, self.intents)
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Fold `entries`, outcomes of open intents among them, and save."""
+        folded = fold(self.state, [*self.intents, *entries])
+        self.intents = folded.unresolved
+        self.save(folded.state)
+
+
+@contextlib.asynccontextmanager
+async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
+    """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
+    with locked(settings.lock, settings.command, settings.lock_timeout):
+        state, leftover = read_record(settings)
+        folded = folded_record(state, leftover, settings)
+        async with settings.connect(run_jobs=run_jobs) as client:
+            session = Session(settings, client, folded.state, state, {}, folded.unresolved)
+            if leftover is not None:
+                await settle_open(session)
+            yield session
+
+
+async def settle_open(session: Session) -> list[Entry]:
+    """Find out about the open intents, save what is known now, and say why the rest is not."""
+    settings = session.settings
+    settled = await settle(
+        session.client,
+        session.intents,
+        session.state,
+        now=settings.now,
+        sleep=settings.timing.sleep,
+        settle_time=settings.settle_time if settings.endpoint != LOCAL else 0.0,
+    )
+    session.unresolved = settled.unresolved
+    session.take(settled.entries)
+    return list(settled.entries)

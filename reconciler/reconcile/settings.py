@@ -1,0 +1,54 @@
+"""Where things are, and how patient to be: what every command is given."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.client import Client
+from reconciler.client.transport import Timing
+from reconciler.connect import connect
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are, and how patient to be. Times in seconds."""
+
+    root: Path
+    state: Path
+    endpoint: str
+    key: str | None = field(default=None, repr=False)
+    parallelism: int = 16
+    lock_timeout: float = 0.0
+    settle_time: float = 5.0
+    allow_endpoint_change: bool = False
+    allow_http: bool = False
+    command: str = "reconciler"
+    timing: Timing = Timing()
+
+    @property
+    def journal(self) -> Path:
+        return self.state.with_suffix(".journal")
+
+    @property
+    def lock(self) -> Path:
+        return self.state.with_suffix(".lock")
+
+    def now(self) -> datetime:
+        return self.timing.now()
+
+    def timestamp(self) -> str:
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def connect(self, *, run_jobs: bool = False) -> contextlib.AbstractAsyncContextManager[Client]:
+        return connect(
+            self.endpoint,
+            self.key,
+            data=self.root / ".reconciler" / "local",
+            parallelism=self.parallelism,
+            timing=self.timing,
+            run_jobs=run_jobs,
+            allow_http=self.allow_http,
+        )

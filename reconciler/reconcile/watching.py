@@ -1,0 +1,183 @@
+"""Observe and report back: `status`, `wait`, `events`, `outputs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.apply import Outcome
+from reconciler.check import did_you_mean
+from reconciler.client import Client
+from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
+from reconciler.job import JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable
+from reconciler.observe import in_flight, observe, output_names, watch
+from reconciler.plan import Plan
+from reconciler.reconcile.session import Session, folded_record, open_session, read_record
+from reconciler.reconcile.settings import Settings
+from reconciler.record import Observed, fold
+from reconciler.signals import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is told while it works. `review` decides whether to go on."""
+
+    review: Callable[[Plan], bool] = lambda plan: True
+    begin: Callable[[Plan], None] = lambda plan: None
+    outcome: Callable[[Outcome], None] = lambda outcome: None
+    news: Callable[[Mapping[str, RecordedJob]], None] = lambda records: None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Jobs as they are recorded now. `unsettled`: reasons by name; `notes` say what could not be done."""
+
+    records: Mapping[str, RecordedJob]
+    unsettled: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    left: ReconcilerError | None = None
+
+
+async def status(settings: Settings, names: Sequence[str], *, refresh: bool = True) -> Status:
+    """Observe what is in flight, write it back and show it. While another command holds the lock, only show it."""
+    if refresh:
+        try:
+            async with open_session(settings) as session:
+                chosen = _chosen(session.state, names)
+                notes = await _refresh(session, chosen)
+                return Status(_chosen(session.state, names), session.unresolved, notes)
+        except StateLocked as locked_by:
+            note = f"shown without writing it back: {locked_by.message}"
+        state, leftover = read_record(settings)
+        folded = folded_record(state, leftover, settings)
+        chosen = _chosen(folded.state, names)
+        async with settings.connect() as client:
+            entries, notes = _news(await observe(client, in_flight(chosen)), chosen, settings)
+        return Status(_chosen(fold(folded.state, entries).state, names), {}, (note, *notes))
+    state, leftover = read_record(settings)
+    folded = folded_record(state, leftover, settings)
+    unsettled = {i.name: "interrupted; apply or status settles it" for i in folded.unresolved}
+    return Status(_chosen(folded.state, names), unsettled)
+
+
+async def wait(
+    settings: Settings,
+    names: Sequence[str],
+    stop: Stop,
+    hooks: Hooks,
+    *,
+    timeout: float | None = None,
+    fail_fast: bool = False,
+) -> Status:
+    """Observe until all jobs have ended, at most `timeout` seconds, or with `fail_fast` until one has failed."""
+    async with open_session(settings, run_jobs=True) as session:
+        chosen = _chosen(session.state, names)
+        left = await watch_records(session, chosen, stop, hooks.news, timeout=timeout, fail_fast=fail_fast)
+        return Status(_chosen(session.state, names), session.unresolved, left=left)
+
+
+def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:
+    for name in names:
+        if name not in state.jobs:
+            hint = did_you_mean(name, state.jobs) or "'reconciler status' lists what is recorded"
+            raise PlanRefused(f"no job named {name!r} is recorded", hint)
+    return {name: state.jobs[name] for name in (names or sorted(state.jobs))}
+
+
+async def _refresh(session: Session, records: Mapping[str, RecordedJob]) -> tuple[str, ...]:
+    entries, notes = _news(await observe(session.client, in_flight(records)), records, session.settings)
+    session.take(entries)
+    return notes
+
+
+def _news(
+    news: Mapping[str, Observation], records: Mapping[str, RecordedJob], settings: Settings
+) -> tuple[list[Observed], tuple[str, ...]]:
+    """Observations as journal entries, and a note for each job that could not be observed."""
+    entries, notes = [], []
+    for name, seen in news.items():
+        job_id = records[name].job_id
+        if isinstance(seen, Unreachable):
+            notes.append(f"{name}: {job_id} was not observed: {seen.reason}")
+        else:
+            job = seen.job.raw if isinstance(seen, Seen) else None
+            entries.append(Observed(name=name, at=settings.timestamp(), job_id=job_id, job=job))
+    return entries, tuple(notes)
+
+
+async def watch_records(
+    session: Session,
+    records: Mapping[str, RecordedJob],
+    stop: Stop,
+    news: Callable[[Mapping[str, RecordedJob]], None],
+    *,
+    timeout: float | None = None,
+    fail_fast: bool = False,
+) -> ReconcilerError | None:
+    """Observe `records` until they have ended, and save what was seen, whatever ends the watch. Why it ended early."""
+    state, waited = session.state, 0.0
+    left: ReconcilerError | None = None
+
+    async def sleep(seconds: float) -> None:
+        nonlocal waited
+        waited += seconds
+        await stop.sleep(seconds)
+
+    news({n: state.jobs[n] for n in records})
+    try:
+        async for seen in watch(session.client, in_flight(records), sleep=sleep):
+            entries, _ = _news(seen, state.jobs, session.settings)
+            state = fold(state, entries).state
+            now = {n: state.jobs[n] for n in records}
+            news(now)
+            if left := stop.error():
+                break
+            if fail_fast and any(r.status in (JobStatus.FAILED, JobStatus.CANCELLED) for r in now.values()):
+                break
+            if timeout is not None and waited >= timeout and in_flight(now):
+                message = f"{len(in_flight(now))} of {len(now)} jobs are still in flight after {waited:.0f} s"
+                left = TimedOut(message, "run 'reconciler wait' to go on waiting")
+                break
+    finally:
+        session.save(state)
+    return left
+
+
+async def events(settings: Settings, name: str) -> tuple[str, list[JsonObject]]:
+    """The job id of `name`, and its events, oldest first."""
+    record = _recorded(settings, name)
+    async with settings.connect() as client:
+        return record.job_id, await client.events(record.job_id)
+
+
+async def outputs(settings: Settings, name: str) -> tuple[str, list[JsonObject]]:
+    """The job id of `name`, and its outputs."""
+    record = _recorded(settings, name)
+    async with settings.connect() as client:
+        return record.job_id, await client.outputs(record.job_id)
+
+
+async def download(settings: Settings, name: str, folder: Path, told: Callable[[str, int], None]) -> None:
+    """Write the outputs of `name` into `folder`; `told` the name and bytes of each. Raises `PlatformError`, OSError."""
+    record = _recorded(settings, name)
+    async with settings.connect() as client:
+        rows = await client.outputs(record.job_id)
+        for row, file_name in zip(rows, output_names(rows), strict=True):
+            told(file_name, await _download(client, row, folder / file_name))
+
+
+async def _download(client: Client, row: JsonObject, path: Path) -> int:
+    partial = path.with_name(f".{path.name}.part")
+    partial.unlink(missing_ok=True)
+    try:
+        size = await client.download(row, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+
+
+def _recorded(settings: Settings, name: str) -> RecordedJob:
+    state, leftover = read_record(settings)
+    return _chosen(folded_record(state, leftover, settings).state, [name])[name]

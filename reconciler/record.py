@@ -1,0 +1,244 @@
+"""How the record changes: journal entries, and the pure function that folds them into a state.
+
+The same entries are what the journal holds on disk, so a run that was cut off and a run that ended well are folded
+by the same code.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconciler.job import JobId, JobStatus, JsonObject, ObservedJob, PastJob, RecordedJob, State, is_terminal
+
+_NAMESPACE = uuid.UUID("9d4f1c1e-6a63-4f0e-8f4b-2c8f5d3b7a10")
+
+
+def token(lineage: str, name: str, generation: int) -> str:
+    """The idempotency token of one deliberate submission: the same decision always has the same token."""
+    return str(uuid.uuid5(_NAMESPACE, f"{lineage}\n{generation}\n{name}"))
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    at: str = Field(description="When, by our clock, RFC 3339 UTC.")
+
+
+class Intent(_Entry):
+    """Written and synced before the request leaves: from here on there may be a job."""
+
+    kind: Literal["intent"] = "intent"
+    action: Literal["create", "replace"]
+    fingerprint: str
+    generation: int
+    token: str
+    request: JsonObject
+    spec_path: str
+    commit: str | None = None
+    platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
+
+
+class Submitted(_Entry):
+    """The outcome of an intent: there is a job, ours."""
+
+    kind: Literal["submitted"] = "submitted"
+    token: str
+    job_id: JobId
+    job: JsonObject
+    adopted: bool = Field(default=False, description="It was found by a look-up, not answered to the request.")
+
+
+class NotSubmitted(_Entry):
+    """The outcome of an intent: there is no job. `refused` when the platform said so, else a look-up did."""
+
+    kind: Literal["not-submitted"] = "not-submitted"
+    token: str
+    refused: bool
+    reason: str
+
+
+class Adopted(_Entry):
+    """A platform job that was not recorded, taken over."""
+
+    kind: Literal["adopted"] = "adopted"
+    job_id: JobId
+    fingerprint: str
+    request: JsonObject
+    spec_path: str
+    job: JsonObject
+    commit: str | None = None
+
+
+class Retried(_Entry):
+    """Written before the platform is asked to run the job again, so that the budget is never overdrawn."""
+
+    kind: Literal["retried"] = "retried"
+    attempt: int
+
+
+class Observed(_Entry):
+    """The platform's word on a recorded job; `job` is None when it has no such job."""
+
+    kind: Literal["observed"] = "observed"
+    job_id: JobId
+    job: JsonObject | None
+
+
+class Moved(_Entry):
+    """The record goes to another name."""
+
+    kind: Literal["moved"] = "moved"
+    moved_from: str
+    spec_path: str
+
+
+class Forgotten(_Entry):
+    """The record is dropped."""
+
+    kind: Literal["forgotten"] = "forgotten"
+
+
+Entry: TypeAlias = Annotated[
+    Intent | Submitted | NotSubmitted | Adopted | Retried | Observed | Moved | Forgotten,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A state with entries folded in, and the intents among them whose outcome is not known."""
+
+    state: State
+    unresolved: tuple[Intent, ...]
+
+
+def fold(state: State, entries: Iterable[Entry]) -> Folded:
+    """Apply `entries` in order. Folding entries that the state holds already changes nothing."""
+    jobs, generations = dict(state.jobs), dict(state.generations)
+    open_intents: dict[str, Intent] = {}
+    for entry in entries:
+        match entry:
+            case Intent():
+                # An intent of a generation that has ended was folded before: this journal outlived its state.
+                if generations.get(entry.name, 0) < entry.generation:
+                    open_intents[entry.token] = entry
+            case Submitted():
+                intent = open_intents.pop(entry.token, None)
+                if intent is not None:
+                    jobs[entry.name] = _record(intent, entry, jobs.get(entry.name))
+                    generations[entry.name] = max(generations.get(entry.name, 0), intent.generation)
+            case NotSubmitted():
+                intent = open_intents.pop(entry.token, None)
+                if intent is not None and entry.refused:
+                    generations[entry.name] = max(generations.get(entry.name, 0), intent.generation)
+            case Moved():
+                _move(entry, jobs, generations)
+            case Forgotten():
+                jobs.pop(entry.name, None)
+            case _:
+                _update(entry, jobs)
+    changed = state.model_copy(update={"jobs": jobs, "generations": generations})
+    return Folded(changed, tuple(open_intents.values()))
+
+
+def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) -> RecordedJob:
+    if previous is not None and previous.job_id == outcome.job_id:
+        return previous
+    history: tuple[PastJob, ...] = ()
+    if previous is not None:
+        ended = previous.observed
+        past = PastJob(
+            job_id=previous.job_id,
+            fingerprint=previous.fingerprint,
+            status=previous.status,
+            submitted_at=previous.submitted_at,
+            ended_at=_ended_at(ended, previous.status),
+            reason="replaced",
+        )
+        history = (*previous.history, past)
+    return RecordedJob(
+        job_id=outcome.job_id,
+        fingerprint=intent.fingerprint,
+        request=intent.request,
+        spec_path=intent.spec_path,
+        pipeline_version=outcome.job.get("pipeline_version"),
+        status=_status(outcome.job),
+        submitted_at=intent.at,
+        observed_at=outcome.at,
+        commit=intent.commit,
+        observed=outcome.job,
+        history=history,
+    )
+
+
+def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -> None:
+    if isinstance(entry, Adopted):
+        jobs[entry.name] = RecordedJob(
+            job_id=entry.job_id,
+            fingerprint=entry.fingerprint,
+            request=entry.request,
+            spec_path=entry.spec_path,
+            pipeline_version=entry.job.get("pipeline_version"),
+            status=_status(entry.job),
+            submitted_at=entry.job.get("created_at"),
+            observed_at=entry.at,
+            commit=entry.commit,
+            observed=entry.job,
+        )
+        return
+    record = jobs.get(entry.name)
+    if record is None:
+        return
+    if isinstance(entry, Retried):
+        # Until the platform has been asked, the job may be running again: it counts as in flight.
+        update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
+        jobs[entry.name] = record.model_copy(update=update)
+    elif entry.job_id == record.job_id:
+        jobs[entry.name] = _observed(record, entry)
+
+
+def _observed(record: RecordedJob, entry: Observed) -> RecordedJob:
+    if entry.job is None:
+        if record.gone:
+            return record
+        return record.model_copy(update={"gone": True, "observed_at": entry.at})
+    if entry.job == record.observed and _status(entry.job) == record.status and not record.gone:
+        return record  # nothing new: the record, its time included, stays as it is
+    update: dict[str, Any] = {
+        "observed": entry.job,
+        "status": _status(entry.job),
+        "observed_at": entry.at,
+        "gone": False,
+        "pipeline_version": entry.job.get("pipeline_version") or record.pipeline_version,
+    }
+    return record.model_copy(update=update)
+
+
+def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int]) -> None:
+    record = jobs.pop(entry.moved_from, None)
+    if record is not None:
+        jobs[entry.name] = record.model_copy(update={"spec_path": entry.spec_path})
+        generations[entry.name] = max(generations.get(entry.name, 0), generations.get(entry.moved_from, 0))
+
+
+def _status(job: Mapping[str, Any]) -> str:
+    status = job.get("status")
+    return status if isinstance(status, str) else "UNKNOWN"
+
+
+def _ended_at(job: Mapping[str, Any], status: str) -> str | None:
+    if not is_terminal(status):
+        return None
+    value = job.get(f"{status.lower()}_at")
+    return value if isinstance(value, str) else None
+
+
+def observed(name: str, job: ObservedJob, at: str) -> Observed:
+    """The entry that says what the platform showed."""
+    return Observed(name=name, at=at, job_id=job.id, job=job.raw)

@@ -1,0 +1,134 @@
+"""Specs → desired jobs. Pure: the request that the platform would see, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from reconciler.check import Checker, Finding, did_you_mean
+from reconciler.errors import Diagnostic, Location
+from reconciler.job import DesiredJob, JsonObject, Policy, Upload
+from reconciler.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSpec:
+    """A valid spec as it was loaded. `raw` is the document; `uploads` its local files by the path as written."""
+
+    spec: JobSpec
+    raw: JsonObject
+    location: Location
+    uploads: Mapping[str, Upload]
+
+
+def fingerprint(request: Mapping[str, Any]) -> str:
+    """`sha256:` over the RFC 8785 canonical JSON of a resolved request."""
+    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(request))).hexdigest()
+
+
+def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+    """Desired jobs by name, and a diagnostic for each name that is taken already."""
+    desired: dict[str, DesiredJob] = {}
+    diagnostics = []
+    for written in specs:
+        name = written.spec.name
+        if name in desired:
+            summary = f"the name {name!r} is taken by {desired[name].location}"
+            hint = "a name is the identity of a job: rename one of them"
+            diagnostics.append(Diagnostic("duplicate-name", summary, written.location, hint=hint))
+        else:
+            desired[name] = _desired(written)
+    return desired, diagnostics
+
+
+def _desired(written: WrittenSpec) -> DesiredJob:
+    request = {k: v for k, v in written.raw.items() if k not in ("name", "reconcile") and v not in (None, {})}
+    if "inputs" in request:
+        request["inputs"] = {
+            port: [_input(item, written.uploads) for item in items] for port, items in request["inputs"].items()
+        }
+    policy = written.spec.reconcile
+    return DesiredJob(
+        name=written.spec.name,
+        request=request,
+        fingerprint=fingerprint(request),
+        location=written.location,
+        policy=Policy(
+            attempts=policy.retry.attempts if policy and policy.retry else 1,
+            on_change=policy.on_change if policy else "cancel",
+        ),
+        uploads=tuple(sorted(set(written.uploads.values()), key=lambda u: u.file_id)),
+    )
+
+
+def _input(item: JsonObject, uploads: Mapping[str, Upload]) -> JsonObject:
+    if "path" not in item:
+        return item
+    return {"file_id": uploads[item["path"]].file_id, **{k: v for k, v in item.items() if k != "path"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A snapshot of what one pipeline version takes, from the platform's registry."""
+
+    key: str
+    version: str
+    inputs: Mapping[str, Mapping[str, Any]]
+    components: Sequence[str]
+    defaults: Mapping[str, Any]
+    config: Checker
+
+
+def check_pipeline(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
+    """Faults that the pipeline would refuse, or find only when the job runs: ports, labels, components, config."""
+    findings: list[Finding] = []
+    given = raw.get("inputs") or {}
+    for port in given:
+        if port not in pipeline.inputs:
+            hint = did_you_mean(port, pipeline.inputs) or "ports: " + ", ".join(pipeline.inputs)
+            summary = f"{pipeline.key} {pipeline.version} has no input port {port!r}"
+            findings.append(Finding(("inputs", port), "unknown-port", summary, hint, at_key=True))
+    for port, about in pipeline.inputs.items():
+        items = given.get(port)
+        if about.get("required") and not items:
+            summary = f"{pipeline.key} {pipeline.version} needs files on the input port {port!r}"
+            findings.append(Finding(("inputs",), "missing-port", summary, about.get("description"), at_key=True))
+        if about.get("mode") == "n_shot_file_list":
+            findings.extend(_unlabelled(port, items or []))
+    parameters = raw.get("parameters") or {}
+    for component in parameters:
+        if component not in pipeline.components:
+            hint = did_you_mean(component, pipeline.components) or "components: " + ", ".join(pipeline.components)
+            summary = f"{pipeline.key} {pipeline.version} has no component {component!r}"
+            findings.append(Finding(("parameters", component), "unknown-component", summary, hint, at_key=True))
+    for component in pipeline.components:
+        config = (parameters.get(component) or {}).get("config") or {}
+        resolved = _merge((pipeline.defaults.get(component) or {}).get("config") or {}, config)
+        findings.extend(pipeline.config.findings(resolved, ("parameters", component, "config")))
+    return findings
+
+
+def _merge(defaults: JsonObject, given: JsonObject) -> JsonObject:
+    """What the platform makes of a config: the pipeline's defaults under what the job gives."""
+    merged = {**defaults, **given}
+    for key in defaults.keys() & given.keys():
+        if isinstance(defaults[key], dict) and isinstance(given[key], dict):
+            merged[key] = _merge(defaults[key], given[key])
+    return merged
+
+
+def _unlabelled(port: str, items: Sequence[JsonObject]) -> list[Finding]:
+    return [
+        Finding(
+            ("inputs", port, index),
+            "missing-class",
+            f"a file on the n-shot port {port!r} needs its class",
+            "write metadata: {class: NAME}",
+        )
+        for index, item in enumerate(items)
+        if not isinstance((item.get("metadata") or {}).get("class"), str)
+    ]

@@ -1,0 +1,81 @@
+"""What people write: the models behind `schemas/spec.schema.json`, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+NAME_LIMIT = 128
+"""Characters in a job's name."""
+
+_ONE_SOURCE: dict[str, JsonValue] = {
+    "oneOf": [{"required": ["file_id"]}, {"required": ["path"]}, {"required": ["checkpoint_id"]}],
+}
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Input(_Written):
+    """One file for a port: a `file_id` that is on the platform, a local `path`, or a `checkpoint_id`."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_SOURCE)
+
+    file_id: Annotated[str, Field(min_length=1)] = Field(
+        "", description="The name of a file that is on the platform already."
+    )
+    path: Annotated[str, Field(min_length=1)] = Field(
+        "",
+        description="A local file, relative to this spec. It is uploaded once, under a name made of its content.",
+    )
+    kind: Literal["checkpoint"] = Field("checkpoint", description="Goes with checkpoint_id.")
+    checkpoint_id: Annotated[str, Field(min_length=1)] = Field("", description="A training checkpoint.")
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="Free; on n-shot ports it carries the label: {class: NAME}."
+    )
+
+
+class Component(_Written):
+    """Parameters of one component of the pipeline."""
+
+    parallelism: int | None = Field(None, ge=1, description="How many workers run this component in parallel.")
+    config: dict[str, Any] | None = Field(None, description="Handed to the component; its pipeline says what it takes.")
+
+
+class Retry(_Written):
+    """Run a job again when it FAILED or was CANCELLED."""
+
+    attempts: int = Field(ge=1, le=100, description="Runs of one submission at most, the first included.")
+
+
+class Reconcile(_Written):
+    """This tool's own policies for the job. The platform never sees them; changing them changes no job."""
+
+    retry: Retry | None = Field(None, description="Run the same job again when it FAILED or was CANCELLED.")
+    on_change: Literal["cancel", "keep"] = Field(
+        "cancel",
+        description="When the spec changes while its job is in flight: cancel the old job first, or keep it running.",
+    )
+
+
+class JobSpec(_Written):
+    """One batch job. Apart from `reconcile`, the keys are the body of `POST /batch/jobs`."""
+
+    model_config = ConfigDict(title="Batch job spec")
+
+    name: str = Field(
+        min_length=1,
+        max_length=NAME_LIMIT,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
+        description="The identity of the job, unique over all specs. It is sent to the platform as it is.",
+    )
+    pipeline_type: Literal["batch", "training"] = Field(description="The type of pipeline to run.")
+    pipeline_key: str = Field(min_length=1, description="The pipeline's key in the platform's registry.")
+    pipeline_version: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="A version of the pipeline. Without it the platform takes its latest at submission."
+    )
+    inputs: dict[str, list[Input]] | None = Field(None, description="Input files by port name.")
+    parameters: dict[str, Component] | None = Field(None, description="Parameters by component name.")
+    reconcile: Reconcile | None = Field(None, description="This tool's own policies for the job.")

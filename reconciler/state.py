@@ -1,0 +1,111 @@
+"""The state file: read and checked, and replaced as a whole. Its lock and journal have modules of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from reconciler.check import route_text
+from reconciler.durable import replace_file
+from reconciler.errors import StateError
+from reconciler.job import State
+
+VERSION = 1
+_CONFLICT = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+_WAY_OUT = "restore it from git or a backup; nothing was changed"
+
+
+def new_state(endpoint: str) -> State:
+    """A state without history."""
+    return State(lineage=str(uuid.uuid4()), endpoint=endpoint)
+
+
+def read_state(path: Path) -> State | None:
+    """The state in `path`; None when there is no such file.
+
+    Raises `StateError` for anything that is not a whole state of this version, naming the line where it can.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        hint = "give the file itself with --state, not a link to it" if path.is_symlink() else None
+        raise StateError(f"the state {path} cannot be read: {error.strerror}", hint) from error
+    return _parse(data, path)
+
+
+def _parse(data: bytes, path: Path) -> State:
+    if not data.strip():
+        raise StateError(f"the state {path} is empty", f"a crash of this tool does not do that: {_WAY_OUT}")
+    if conflict := _CONFLICT.search(data):
+        line = data.count(b"\n", 0, conflict.start()) + 1
+        hint = f"take the side with the higher serial, then run 'reconciler status': {_WAY_OUT}"
+        raise StateError(f"{path}:{line}: the state has merge conflict markers", hint)
+    try:
+        raw = json.loads(data.decode(), object_pairs_hook=_no_duplicates)
+    except UnicodeDecodeError as error:
+        raise StateError(f"the state {path} is not UTF-8 at byte {error.start}", _WAY_OUT) from error
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise StateError(f"{where}: the state is not whole JSON: {error.msg}", _WAY_OUT) from error
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"the state {path} cannot be used: {error}", _WAY_OUT) from error
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if type(version) is not int or version < 1:
+        raise StateError(f"{path} is not a state file: it has no version", _WAY_OUT)
+    if version > VERSION:
+        message = f"the state {path} has version {version}; this reconciler knows {VERSION}"
+        raise StateError(message, "upgrade reconciler; nothing was changed")
+    try:
+        return State.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        message = f"the state {path} is damaged at {route_text(first['loc'])}: {first['msg']}"
+        raise StateError(message, _WAY_OUT) from error
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
+        keys = [k for k, _ in pairs]
+        twice = next(k for k in keys if keys.count(k) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return mapping
+
+
+def dumps(state: State) -> bytes:
+    """The bytes of the state file: pretty-printed, keys sorted, stable."""
+    text = json.dumps(state.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def save(path: Path, before: State | None, after: State) -> State:
+    """Write `after` with the next serial, unless it says nothing new. Returns what the file now holds.
+
+    Raises `StateError` when it cannot be written; then the file is as it was.
+    """
+    if before is not None:
+        if before == after.model_copy(update={"serial": before.serial}):
+            return before
+        after = after.model_copy(update={"serial": before.serial + 1})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, dumps(after))
+    except OSError as error:
+        raise StateError(f"the state {path} cannot be written: {error.strerror}", _hint(error)) from error
+    return after
+
+
+def _hint(error: OSError) -> str:
+    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        return "free some space, and run the command again: what was done is in the journal"
+    return "make the folder writable, and run the command again: what was done is in the journal"

@@ -1,0 +1,38 @@
+"""Text from outside, made safe for a terminal.
+
+Names, statuses and messages come from spec files and from the platform. Control characters in them could move
+the cursor, change colours or forge lines, so they are shown as visible escapes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0 (tab and newline too), DEL, C1
+    "\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # zero width, line separators, bidirectional controls
+    "\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8
+)
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """`text` as one printable line of at most `limit` characters; what was unsafe is shown escaped."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return _UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", cut)
+
+
+def width(text: str) -> int:
+    """How many terminal cells `text` takes."""
+    wide = sum(1 for c in text if unicodedata.east_asian_width(c) in "WF")
+    return len(text) + wide - sum(1 for c in text if unicodedata.combining(c))
+
+
+def pad(text: str, cells: int) -> str:
+    """`text` filled with spaces up to `cells` terminal cells."""
+    return text + " " * max(0, cells - width(text))
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
