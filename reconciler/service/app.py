@@ -1,0 +1,81 @@
+"""The HTTP side: routes under `/v0.5`, and one form for every error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from reconciler.service import wire
+from reconciler.service.errors import ApiError, Fault, refuse
+from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
+from reconciler.service.routes import details, files, jobs, pipelines
+from reconciler.service.routes.context import Context
+
+_log = logging.getLogger(__name__)
+PREFIX = "/v0.5"
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 409, 413)
+}
+
+
+def create_app(context: Context, *, key: str | None) -> FastAPI:
+    """The service as an ASGI app. `key` is the API key that requests must carry; None lets all of them in."""
+    app = FastAPI(title="Batch service", version="0.5", docs_url=None, redoc_url=None)
+    app.state.context = context
+    for module in (jobs, details, files, pipelines):
+        app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _internal_error)
+    app.add_middleware(JsonBodies, limit=context.settings.body_limit)
+    app.add_middleware(BearerAuth, key=key)
+    app.add_middleware(Announce)
+    return app
+
+
+async def _api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _invalid_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return error_response(ApiError(400, [_fault(each) for each in error.errors()]))
+
+
+def _fault(found: dict[str, Any]) -> Fault:
+    kind: Sequence[Any] = found["loc"]
+    where = ".".join(str(word) for word in kind[1:])
+    match found["type"]:
+        case "missing" if not where:
+            return Fault("missing_parameter", "the request has no body", "send a JSON object")
+        case "missing":
+            return Fault("missing_parameter", f"{where} is required")
+        case "extra_forbidden":
+            return Fault("invalid_parameter", f"{where}: unknown key", "leave it out")
+        case _:
+            return Fault("invalid_parameter", f"{where or 'the body'}: {found['msg']}")
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    code = codes.get(error.status_code, "invalid_parameter")
+    response = error_response(refuse(error.status_code, code, str(error.detail)))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = f"the service failed: {type(error).__name__}"
+    response = error_response(refuse(500, "internal_error", message, "see the log of the service"))
+    response.headers[HONORED] = "true"  # this answer is made outside of all middleware
+    return response

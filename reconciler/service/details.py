@@ -1,0 +1,132 @@
+"""What belongs to a job, read page by page: its events, inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from reconciler.service.database import Database
+from reconciler.service.errors import refuse
+from reconciler.service.links import Links
+
+Filters = Mapping[str, str | None]
+
+
+class Details:
+    """Reads. Filters map a column to the value that it must have; None means any."""
+
+    def __init__(self, database: Database, links: Links) -> None:
+        self._database = database
+        self._links = links
+
+    def events(self, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
+        """The answer of `…/events`, newest first."""
+        total, rows = self._page("events", "id DESC", job_id, filters, offset, limit)
+        events = [
+            {
+                "id": row["id"],
+                "event_type": row["event_type"],
+                "level": row["level"],
+                "message": row["message"],
+                "payload": json.loads(row["payload"]),
+                "input_id": row["input_id"],
+                "index": row["idx"],
+                "created_at": row["created_at"],
+            }
+            for row in rows
+        ]
+        return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "events": events}
+
+    def inputs(self, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
+        """The answer of `…/inputs`, in the order of the request."""
+        view = "(SELECT inputs.*, num_bytes, file_type, attributes FROM inputs JOIN files USING (file_uid))"
+        total, rows = self._page(view, "seq", job_id, filters, offset, limit)
+        inputs = [
+            {
+                "id": row["id"],
+                "job_id": job_id,
+                "port_name": row["port_name"],
+                "file_id": row["file_id"],
+                "data": self._data(
+                    row["file_uid"],
+                    row["file_id"],
+                    row,
+                    metadata=json.loads(row["metadata"]),
+                    attributes=json.loads(row["attributes"]),
+                ),
+                "status": row["status"],
+                "error_message": row["error_message"],
+                "created_at": row["created_at"],
+                "completed_at": row["completed_at"],
+            }
+            for row in rows
+        ]
+        return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "inputs": inputs}
+
+    def outputs(self, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
+        """The answer of `…/outputs`, oldest first, with fresh links."""
+        view = (
+            "(SELECT outputs.*, inputs.file_id AS input_file_id"
+            " FROM outputs LEFT JOIN inputs ON inputs.id = outputs.input_id)"
+        )
+        total, rows = self._page(view, "seq", job_id, filters, offset, limit)
+        outputs = [
+            {
+                "id": row["id"],
+                "job_id": job_id,
+                "port_name": row["port_name"],
+                "input_id": row["input_id"],
+                "input_file_id": row["input_file_id"],
+                "data": self._data(row["id"], row["filename"], row, metadata={}, attributes={}),
+                "expires_at": self._links.make(row["id"]).expires_at,
+                "created_at": row["created_at"],
+            }
+            for row in rows
+        ]
+        return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "outputs": outputs}
+
+    def content(self, content_id: str) -> tuple[str, str]:
+        """The file name and type of a stored content. Raises `ApiError` 404."""
+        with self._database.read() as tx:
+            row = tx.execute(
+                "SELECT file_id AS filename, file_type FROM files WHERE file_uid = ?1"
+                " UNION ALL SELECT filename, file_type FROM outputs WHERE id = ?1",
+                (content_id,),
+            ).fetchone()
+        if row is None:
+            raise refuse(404, "not_found", f"there is no content {content_id!r} any more", "list the outputs again")
+        return row["filename"], row["file_type"]
+
+    def _page(
+        self, table: str, order: str, job_id: str, filters: Filters, offset: int, limit: int
+    ) -> tuple[int, list[sqlite3.Row]]:
+        wanted = {"job_id": job_id} | {name: value for name, value in filters.items() if value is not None}
+        where = " AND ".join(f"{name} = :{name}" for name in wanted)
+        with self._database.read() as tx:
+            if tx.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone() is None:
+                raise refuse(404, "not_found", f"there is no job {job_id!r}", "GET /batch/jobs lists the jobs")
+            (total,) = tx.execute(f"SELECT COUNT(*) FROM {table} WHERE {where}", wanted).fetchone()  # noqa: S608
+            query = f"SELECT * FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}"  # noqa: S608
+            return total, tx.execute(query, wanted).fetchall()
+
+    def _data(
+        self,
+        content_id: str,
+        filename: str,
+        row: sqlite3.Row,
+        *,
+        metadata: dict[str, Any],
+        attributes: dict[str, Any],
+    ) -> dict[str, Any]:
+        return {
+            "ref": self._links.make(content_id).ref,
+            "filename": filename,
+            "file_type": row["file_type"],
+            "file_extension": PurePath(filename).suffix,
+            "num_bytes": row["num_bytes"],
+            "metadata": metadata,
+            "file_attributes": attributes,
+        }

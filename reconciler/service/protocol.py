@@ -1,0 +1,141 @@
+"""The lines that a worker writes. `pipelines/README.md` describes them for those who write workers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from reconciler.service import strictjson
+
+LONGEST_LINE = 1 << 20  # bytes
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+class EventLine(BaseModel):
+    """An entry for the job's log."""
+
+    type: Literal["event"]
+    level: Literal["INFO", "WARN", "ERROR", "SUCCESS", "FAILED"] = "INFO"
+    event_type: str = "info"
+    message: str | None = None
+    payload: dict[str, Any] = Field(default_factory=dict)
+    input_id: str | None = None
+
+
+class ProgressLine(BaseModel):
+    """How far the worker is."""
+
+    type: Literal["progress"]
+    kind: str
+    step: Annotated[int, Field(ge=0, lt=1 << 63)]
+    message: str | None = None
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    payload: dict[str, Any] = Field(default_factory=dict)
+    input_id: str | None = None
+
+
+class InputLine(BaseModel):
+    """A tracked input has reached a status."""
+
+    type: Literal["input"]
+    input_id: str
+    status: Literal["processing", "completed", "failed"]
+    error_message: str | None = None
+
+
+class OutputLine(BaseModel):
+    """A finished file, relative to the worker's output folder."""
+
+    type: Literal["output"]
+    port: str
+    path: Annotated[str, Field(min_length=1)]
+    file_type: str = "application/octet-stream"
+    input_id: str | None = None
+
+
+class ErrorDetail(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    suggestion: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class ErrorLine(BaseModel):
+    """The worker gives up."""
+
+    type: Literal["error"]
+    error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is not of the protocol; `reason` says why, `text` is how it began."""
+
+    reason: str
+    text: str
+
+
+Said = EventLine | ProgressLine | InputLine | OutputLine | ErrorLine
+Line = Said | BadLine
+
+_ADAPTER: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Field(discriminator="type")])
+
+
+def printable(text: str) -> str:
+    """`text` without characters that would move a terminal's cursor; tabs and new lines stay."""
+    return _CONTROL.sub("", text)
+
+
+def parse(raw: bytes) -> Line:
+    """What one line says; never raises."""
+    try:
+        return _ADAPTER.validate_python(strictjson.loads(raw))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+    except ValueError as error:
+        reason = str(error)
+    return BadLine(printable(reason), printable(raw[:200].decode("utf-8", "replace")))
+
+
+class LineSplitter:
+    """Cuts a stream into lines. A line longer than `LONGEST_LINE` is dropped and reported as a `BadLine`."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._dropping = False
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """The lines that `chunk` ends; empty ones are left out."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        lines = [line for raw in whole for line in self._finish(raw)]
+        if len(self._rest) > LONGEST_LINE:
+            if not self._dropping:
+                reason = f"the line is longer than {LONGEST_LINE:,} bytes"
+                lines.append(BadLine(reason, printable(self._rest[:200].decode("utf-8", "replace"))))
+            self._dropping = True
+            self._rest = b""
+        return lines
+
+    def end(self) -> list[Line]:
+        """The last line, when the stream did not end with a line end."""
+        raw, self._rest = self._rest, b""
+        return self._finish(raw)
+
+    def _finish(self, raw: bytes) -> list[Line]:
+        if self._dropping:
+            self._dropping = False
+            return []
+        if len(raw) > LONGEST_LINE:
+            return [
+                BadLine(
+                    f"the line is longer than {LONGEST_LINE:,} bytes", printable(raw[:200].decode("utf-8", "replace"))
+                )
+            ]
+        return [parse(raw)] if raw.strip() else []

@@ -1,0 +1,143 @@
+"""`/files`: what jobs read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from reconciler.service import wire
+from reconciler.service.errors import refuse
+from reconciler.service.files import StoredFile
+from reconciler.service.routes.context import Ctx
+
+router = APIRouter(prefix="/files", tags=["files"])
+
+_FRAMING = 1 << 16  # bytes that the boundaries and headers of a multipart body may take on top of the file
+_MULTIPART = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+
+
+class _Capped:
+    """A body that is cut off when it grows too large."""
+
+    def __init__(self, request: Request, limit: int) -> None:
+        self._request = request
+        self._limit = limit
+        self.exceeded = False
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for chunk in self._request.stream():
+            size += len(chunk)
+            if size > self._limit:
+                self.exceeded = True
+                raise MultiPartException("too large")  # the parser closes its temporary files on this one
+            yield chunk
+
+
+@router.post("", response_model=wire.FileHandle, openapi_extra=_MULTIPART)
+async def upload_file(request: Request, context: Ctx) -> dict[str, Any]:
+    """Store a file under its name; a file of that name gets the new content. The form field may have any name."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise refuse(400, "invalid_parameter", "the body must be multipart/form-data with one file")
+    limit = context.settings.upload_limit
+    body = _Capped(request, limit + _FRAMING)
+    too_large = refuse(413, "invalid_file_size", f"the file is larger than {limit:,} bytes")
+    try:
+        form = await MultiPartParser(request.headers, body.stream(), max_files=1).parse()
+    except MultiPartException as error:
+        if body.exceeded:
+            raise too_large from None
+        raise refuse(400, "invalid_parameter", f"the multipart body is broken: {error.message}") from None
+    try:
+        parts = [value for value in form.values() if isinstance(value, UploadFile)]
+        if len(parts) != 1:
+            raise refuse(400, "missing_parameter", "the form has no file", "send one part with filename=…")
+        part = parts[0]
+        if (part.size or 0) > limit:
+            raise too_large
+        kind = (part.content_type or "").partition(";")[0].strip().lower()
+        stored = await run_in_threadpool(context.files.put, part.filename or "", kind, part.file)
+    finally:
+        await form.close()
+    return _handle(stored)
+
+
+def _handle(stored: StoredFile) -> dict[str, Any]:
+    return {"is_valid": True, "file_id": stored.file_id, "file_uid": stored.file_uid}
+
+
+def _metadata(stored: StoredFile) -> dict[str, Any]:
+    return _handle(stored) | {
+        "file_type": stored.file_type,
+        "num_bytes": stored.num_bytes,
+        "file_status": "FILE_STATUS_REGISTERED",
+        "file_attributes": stored.attributes,
+        "ingested": False,
+        "file_index": stored.seq,
+        "file_tags": [],
+    }
+
+
+@router.get("/metadata", response_model=wire.FilePage)
+def list_files(
+    context: Ctx,
+    limit: Annotated[int, Query(description="Rows to return; brought into 1 to 1000.")] = 100,
+    after: Annotated[str | None, Query(description="A `next_cursor`.")] = None,
+    before: Annotated[str | None, Query(description="A `prev_cursor`.")] = None,
+) -> dict[str, Any]:
+    """The files, newest first."""
+    page = context.files.page(limit=min(max(limit, 1), 1000), after=after, before=before)
+    return {
+        "data": [_metadata(stored) for stored in page.files],
+        "has_more": page.next_cursor is not None,
+        "next_cursor": page.next_cursor,
+        "prev_cursor": page.prev_cursor,
+    }
+
+
+@router.get("/metadata/{file_id}", response_model=wire.FileMetadata)
+def get_file(file_id: str, context: Ctx) -> dict[str, Any]:
+    """One file."""
+    return _metadata(context.files.get(file_id))
+
+
+@router.get("/info", response_model=wire.FilesInfo)
+def files_info(context: Ctx) -> dict[str, Any]:
+    """Totals."""
+    count, size, last = context.files.totals()
+    return {"num_files": count, "num_bytes": size, "num_ingested": 0, "last_updated": last}
+
+
+@router.get("/download/{file_id}", response_class=FileResponse)
+def download_file(file_id: str, context: Ctx) -> FileResponse:
+    """The bytes of a file."""
+    stored = context.files.get(file_id)
+    path = context.contents.path(stored.file_uid, stored.file_id)
+    if not path.is_file():
+        raise refuse(404, "file_not_found", f"the content of {file_id!r} has just been replaced", "ask again")
+    return FileResponse(path, media_type="application/octet-stream", filename=stored.file_id)
+
+
+@router.delete("/delete/{file_id}", response_model=wire.FileHandle)
+def delete_file(file_id: str, context: Ctx) -> dict[str, Any]:
+    """Take a file away. Jobs that were made with it keep their copy."""
+    return _handle(context.files.delete(file_id))

@@ -1,0 +1,102 @@
+"""One service on one data folder, put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from reconciler.service import registry
+from reconciler.service.app import create_app
+from reconciler.service.attempts import Attempts
+from reconciler.service.clock import Clock, system_clock
+from reconciler.service.contents import Contents
+from reconciler.service.database import Database
+from reconciler.service.details import Details
+from reconciler.service.errors import ServiceError
+from reconciler.service.files import Files
+from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.links import Links
+from reconciler.service.routes.context import Context
+from reconciler.service.scheduler import Scheduler
+from reconciler.service.settings import Settings
+from reconciler.service.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts that whoever runs a service needs."""
+
+    app: FastAPI
+    scheduler: Scheduler
+    lock: SchedulerLock
+    capacity: int
+
+
+@contextmanager
+def open_service(
+    data: Path,
+    *,
+    key: str | None,
+    capacity: int | None,
+    pipelines: Path | None,
+    settings: Settings,
+    clock: Clock = system_clock,
+) -> Iterator[Service]:
+    """Open the data folder `data`, made if need be. Raises `ServiceError`. `capacity` None: one slot a processor."""
+    slots = (os.cpu_count() or 1) if capacity is None else capacity
+    if slots < 1:
+        raise ServiceError(f"a capacity of {slots} runs nothing", "give at least 1")
+    known = registry.load([registry.BUNDLED] if pipelines is None else [registry.BUNDLED, pipelines])
+    folder = DataFolder(data.absolute())
+    folder.prepare()
+    with folder.setup():
+        secret = folder.secret("link-secret")
+        database = Database(folder.database)
+    try:
+        yield _assemble(folder, database, known, secret, key=key, slots=slots, settings=settings, clock=clock)
+    finally:
+        database.close()
+
+
+def _assemble(
+    folder: DataFolder,
+    database: Database,
+    known: registry.Registry,
+    secret: str,
+    *,
+    key: str | None,
+    slots: int,
+    settings: Settings,
+    clock: Clock,
+) -> Service:
+    contents = Contents(folder)
+    store = Store(database, clock)
+    files = Files(database, contents, clock)
+    links = Links(secret, clock)
+    lock = SchedulerLock(folder)
+    scheduler = Scheduler(
+        folder=folder,
+        attempts=Attempts(database, store, contents),
+        files=files,
+        registry=known,
+        lock=lock,
+        capacity=slots,
+    )
+    context = Context(
+        details=Details(database, links),
+        store=store,
+        files=files,
+        contents=contents,
+        links=links,
+        registry=known,
+        settings=settings,
+        clock=clock,
+        org_id=database.org_id(),
+        wake=scheduler.wake,
+    )
+    return Service(create_app(context, key=key), scheduler, lock, slots)

@@ -1,0 +1,15 @@
+"""What whoever starts the service may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits in bytes. Those of the platform: 512 MB for a file; a job with about 37,000 inputs is refused."""
+
+    upload_limit: int = 512 * MIB
+    body_limit: int = 2 * MIB

@@ -1,0 +1,302 @@
+"""Jobs and what belongs to them, in SQLite. Every change of a job's status goes through `Store.change`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.service.clock import Clock, stamp
+from reconciler.service.database import Database
+from reconciler.service.errors import ApiError, Fault, refuse
+from reconciler.service.ids import new_id
+from reconciler.service.joblog import log_transition
+from reconciler.service.jobs import ACTIVE, Job, JobStatus, moved
+from reconciler.service.wire import CreateJob
+
+_JOB_FIELDS = tuple(Job.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A checked request. `body` is as it came; `tracked` names the ports whose inputs have progress of their own."""
+
+    body: CreateJob
+    pipeline_version: str
+    parameters: dict[str, Any]
+    tracked: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with what is computed when it is looked at."""
+
+    job: Job
+    queue_position: int | None
+    queue_depth: int | None
+    input_progress: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list; `q` is looked for in name and id, whatever the case."""
+
+    pipeline_type: str | None = None
+    statuses: Sequence[JobStatus] = ()
+    q: str | None = None
+
+
+def body_digest(body: CreateJob) -> str:
+    """Equal for requests that mean the same JSON."""
+    canonical = json.dumps(body.model_dump(exclude_unset=True), sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values: dict[str, Any] = {name: row[name] for name in _JOB_FIELDS}
+    values["status"] = JobStatus(values["status"])
+    values["parameters"] = json.loads(values["parameters"])
+    values["error"] = json.loads(values["error"]) if values["error"] else None
+    return Job(**values)
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(job, name) for name in _JOB_FIELDS}
+    values["parameters"] = json.dumps(job.parameters)
+    values["error"] = None if job.error is None else json.dumps(job.error)
+    return values
+
+
+def _next_ticket(tx: sqlite3.Connection) -> int:
+    query = "UPDATE meta SET value = value + 1 WHERE name = 'next_ticket' RETURNING value"
+    (ticket,) = tx.execute(query).fetchone()
+    return int(ticket)
+
+
+class Store:
+    """The jobs of one data folder."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def now(self) -> str:
+        """The stamp of this moment."""
+        return stamp(self._clock())
+
+    def replayed(self, key: str, body: CreateJob) -> JobView | None:
+        """The job that was made with the idempotency key. Raises `ApiError` 409 when it was another request."""
+        with self._database.read() as tx:
+            found = self._by_key(tx, key, body)
+            return self._views(tx, [found])[0] if found else None
+
+    def create(self, new: NewJob, key: str | None, faults: Sequence[Fault] = ()) -> tuple[JobView, bool]:
+        """Make the job, with its idempotency key and its pinned inputs, in one transaction; True when it was
+        there already. `faults` found before are raised as `ApiError` 400 together with the missing files.
+        """
+        with self._database.write() as tx:
+            found = self._by_key(tx, key, new.body) if key else None
+            if found:
+                return self._views(tx, [found])[0], True
+            pins, missing = _pin(tx, new.body)
+            if faults or missing:
+                raise ApiError(400, [*faults, *missing])
+            job = self._insert(tx, new, key)
+            _insert_inputs(tx, job, new, pins)
+            log_transition(tx, job, at=job.created_at)
+            return self._views(tx, [job])[0], False
+
+    def _by_key(self, tx: sqlite3.Connection, key: str, body: CreateJob) -> Job | None:
+        row = tx.execute("SELECT * FROM jobs WHERE idempotency_key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        if row["body_digest"] != body_digest(body):
+            raise refuse(
+                409,
+                "conflict",
+                f"this idempotency key made the job {row['id']} from another request",
+                "use a new key for a new request",
+            )
+        return _job(row)
+
+    def _insert(self, tx: sqlite3.Connection, new: NewJob, key: str | None) -> Job:
+        now = self.now()
+        job = Job(
+            id=new_id("job"),
+            name=new.body.name,
+            pipeline_type=new.body.pipeline_type,
+            pipeline_key=new.body.pipeline_key,
+            pipeline_version=new.pipeline_version,
+            parameters=new.parameters,
+            created_at=now,
+            updated_at=now,
+            ticket=_next_ticket(tx),
+        )
+        values = _columns(job) | {"idempotency_key": key, "body_digest": body_digest(new.body)}
+        names = ", ".join(values)
+        tx.execute(
+            f"INSERT INTO jobs ({names}) VALUES ({', '.join(':' + n for n in values)})",  # noqa: S608
+            values,
+        )
+        return job
+
+    def get(self, job_id: str) -> JobView:
+        """The job. Raises `ApiError` 404."""
+        with self._database.read() as tx:
+            return self._views(tx, [_load(tx, job_id)])[0]
+
+    def page(self, wanted: JobFilter, *, offset: int, limit: int) -> tuple[int, list[JobView]]:
+        """How many jobs match, and a page of them, newest first."""
+        clauses, values = ["1"], list[Any]()
+        if wanted.pipeline_type:
+            clauses.append("pipeline_type = ?")
+            values.append(wanted.pipeline_type)
+        if wanted.statuses:
+            clauses.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
+            values += wanted.statuses
+        if wanted.q:
+            clauses.append("(instr(folded(name), ?) OR instr(folded(id), ?))")
+            values += [wanted.q.casefold()] * 2
+        where = " AND ".join(clauses)
+        with self._database.read() as tx:
+            (total,) = tx.execute(f"SELECT COUNT(*) FROM jobs WHERE {where}", values).fetchone()  # noqa: S608
+            query = f"SELECT * FROM jobs WHERE {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
+            jobs = [_job(row) for row in tx.execute(query, [*values, limit, offset])]
+            return total, self._views(tx, jobs)
+
+    def _views(self, tx: sqlite3.Connection, jobs: Sequence[Job]) -> list[JobView]:
+        marks = ", ".join("?" * len(jobs))
+        ids = [job.id for job in jobs]
+        progress: dict[str, dict[str, int]] = {job_id: {} for job_id in ids}
+        counts = tx.execute(
+            f"""SELECT job_id, status, COUNT(*) FROM inputs
+            WHERE job_id IN ({marks}) AND status != 'reference' GROUP BY job_id, status""",  # noqa: S608
+            ids,
+        )
+        for job_id, status, count in counts:
+            progress[job_id][status] = count
+        waiting = [job for job in jobs if job.status is JobStatus.PENDING]
+        depth = _depth(tx) if waiting else 0
+        views = []
+        for job in jobs:
+            queued = job.status is JobStatus.PENDING
+            position = _depth(tx, up_to=job.ticket) if queued else None
+            views.append(JobView(job, position, depth if queued else None, progress[job.id]))
+        return views
+
+    def queue_depths(self) -> dict[str, int]:
+        """How many jobs of each type wait; types without any are absent."""
+        query = "SELECT pipeline_type, COUNT(*) FROM jobs WHERE status = 'PENDING' GROUP BY pipeline_type"
+        with self._database.read() as tx:
+            return dict(tx.execute(query).fetchall())
+
+    def cancel(self, job_id: str) -> Job:
+        """The job is CANCELLED from now on. Raises `ApiError` 404 and `IllegalTransition`."""
+        with self._database.write() as tx:
+            job = self.change(tx, _load(tx, job_id), JobStatus.CANCELLED)
+            reset_inputs(tx, job.id, only="processing")
+            return job
+
+    def retry(self, job_id: str) -> tuple[Job, list[str]]:
+        """Queue a FAILED or CANCELLED job again, at the end. The second value: outputs to remove from disk."""
+        with self._database.write() as tx:
+            job = self.change(tx, _load(tx, job_id), JobStatus.PENDING)
+            tx.execute("UPDATE jobs SET ticket = ? WHERE id = ?", (_next_ticket(tx), job.id))
+            reset_inputs(tx, job.id)
+            return job, drop_outputs(tx, job.id)
+
+    def change(
+        self,
+        tx: sqlite3.Connection,
+        job: Job,
+        target: JobStatus,
+        *,
+        error: dict[str, Any] | None = None,
+    ) -> Job:
+        """Move `job` inside the transaction and log it. Raises `IllegalTransition`."""
+        now = self.now()
+        changed = moved(job, target, at=now, error=error)
+        values = _columns(changed)
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        tx.execute(f"UPDATE jobs SET {sets} WHERE id = :id", values)  # noqa: S608
+        log_transition(tx, changed, at=now, before=job.status)
+        return changed
+
+
+def _load(tx: sqlite3.Connection, job_id: str) -> Job:
+    row = tx.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise refuse(404, "not_found", f"there is no job {job_id!r}", "GET /batch/jobs lists the jobs")
+    return _job(row)
+
+
+def _depth(tx: sqlite3.Connection, *, up_to: int = 1 << 62) -> int:
+    query = "SELECT COUNT(*) FROM jobs WHERE status = 'PENDING' AND ticket <= ?"
+    (depth,) = tx.execute(query, (up_to,)).fetchone()
+    return int(depth)
+
+
+def _pin(tx: sqlite3.Connection, body: CreateJob) -> tuple[dict[str, str], list[Fault]]:
+    """The content that each named file has now, and a fault for each file that is not there."""
+    names = dict.fromkeys(item.file_id for items in (body.inputs or {}).values() for item in items)
+    pins = {}
+    for name in names:
+        row = tx.execute("SELECT file_uid FROM files WHERE current AND file_id = ?", (name,)).fetchone()
+        if row:
+            pins[name] = str(row["file_uid"])
+    suggestion = "upload it with POST /files first"
+    missing = [Fault("file_not_found", f"there is no file {name!r}", suggestion) for name in names if name not in pins]
+    return pins, missing
+
+
+def _insert_inputs(tx: sqlite3.Connection, job: Job, new: NewJob, pins: dict[str, str]) -> None:
+    rows = [
+        (
+            new_id("inp"),
+            job.id,
+            port,
+            item.file_id,
+            pins[item.file_id],
+            json.dumps(item.metadata),
+            "pending" if port in new.tracked else "reference",
+            job.created_at,
+        )
+        for port, items in (new.body.inputs or {}).items()
+        for item in items
+    ]
+    tx.executemany(
+        "INSERT INTO inputs (id, job_id, port_name, file_id, file_uid, metadata, status, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def reset_inputs(tx: sqlite3.Connection, job_id: str, *, only: str | None = None) -> None:
+    """Tracked inputs are pending again: all of them, or those in the status `only`."""
+    tx.execute(
+        "UPDATE inputs SET status = 'pending', error_message = NULL, completed_at = NULL"
+        " WHERE job_id = ?1 AND status != 'reference' AND status = COALESCE(?2, status)",
+        (job_id, only),
+    )
+
+
+def drop_outputs(tx: sqlite3.Connection, job_id: str) -> list[str]:
+    """Forget the job's outputs; their content ids, to be removed from disk after the commit."""
+    dropped = tx.execute("DELETE FROM outputs WHERE job_id = ? RETURNING id", (job_id,)).fetchall()
+    return [row["id"] for row in dropped]
+
+
+def active_job(tx: sqlite3.Connection, job_id: str, attempt: int) -> Job | None:
+    """The job, if this attempt at it still counts."""
+    job = _load(tx, job_id)
+    return job if job.status in ACTIVE and job.attempt == attempt else None
+
+
+def jobs_in(tx: sqlite3.Connection, statuses: Sequence[JobStatus], *, limit: int = -1) -> list[Job]:
+    """The jobs in these statuses in the order of the queue."""
+    marks = ", ".join("?" * len(statuses))
+    query = f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY ticket LIMIT ?"  # noqa: S608
+    return [_job(row) for row in tx.execute(query, [*statuses, limit])]

@@ -1,0 +1,288 @@
+"""What goes over HTTP, as the platform names it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from reconciler.service.jobs import JobStatus
+
+PipelineType = Literal["batch", "training"]
+InputStatus = Literal["pending", "processing", "completed", "failed", "reference"]
+EventLevel = Literal["INFO", "WARN", "ERROR", "SUCCESS", "FAILED"]
+Json = dict[str, Any]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class InputItem(_Request):
+    """A file at an input port."""
+
+    file_id: Annotated[StrictStr, Field(min_length=1)]
+    metadata: Json = Field(default_factory=dict)
+
+
+class ComponentParameters(_Request):
+    """How wide a component runs and with what configuration."""
+
+    parallelism: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
+    config: Json | None = None
+
+
+class CreateJob(_Request):
+    """The body of `POST /batch/jobs`. Absent, null and empty `inputs` or `parameters` mean the same."""
+
+    name: Annotated[StrictStr, Field(min_length=1, pattern=r"\S")]
+    pipeline_type: PipelineType
+    pipeline_key: Annotated[StrictStr, Field(min_length=1)]
+    pipeline_version: Annotated[StrictStr, Field(min_length=1)] | None = None
+    inputs: dict[str, list[InputItem]] | None = None
+    parameters: dict[str, ComponentParameters] | None = None
+
+
+class InputProgress(BaseModel):
+    """How many tracked inputs are in each status."""
+
+    pending: int = 0
+    processing: int = 0
+    completed: int = 0
+    failed: int = 0
+
+
+class JobAnswer(BaseModel):
+    """A job. Every field is always there."""
+
+    id: str
+    org_id: str
+    name: str
+    pipeline_type: PipelineType
+    pipeline_key: str
+    pipeline_version: str
+    status: JobStatus
+    parameters: Json
+    retry_count: int
+    preemption_count: int
+    queue_position: int | None
+    queue_depth: int | None
+    input_progress: InputProgress
+    created_at: str
+    updated_at: str
+    started_at: str | None
+    completed_at: str | None
+    failed_at: str | None
+    cancelled_at: str | None
+    error: Json | None
+
+
+class Page(BaseModel):
+    """What all lists by offset have in common; `limit` is the one that was used."""
+
+    total: int
+    offset: int
+    limit: int
+
+
+class JobPage(Page):
+    """Jobs, newest first."""
+
+    jobs: list[JobAnswer]
+
+
+class CancelAnswer(BaseModel):
+    """The cancel was accepted; the processes end within moments."""
+
+    id: str
+    status: JobStatus
+    cancelled_at: str
+
+
+class RetryAnswer(BaseModel):
+    """The job is queued again."""
+
+    id: str
+    status: JobStatus
+    retry_count: int
+
+
+class QueueDepth(BaseModel):
+    """How many jobs of one type wait."""
+
+    pipeline_type: PipelineType
+    depth: int
+
+
+class Queues(BaseModel):
+    """The depths of all types, zeros included."""
+
+    queues: list[QueueDepth]
+
+
+class Event(BaseModel):
+    """An entry in a job's log."""
+
+    id: int
+    event_type: str
+    level: EventLevel
+    message: str | None
+    payload: Json
+    input_id: str | None
+    index: int | None
+    created_at: str
+
+
+class EventPage(Page):
+    """Events, newest first."""
+
+    job_id: str
+    events: list[Event]
+
+
+class DataRef(BaseModel):
+    """Where content is. `ref` begins with `/` and is relative to the base of the API; fetch it with the same key."""
+
+    ref: str
+    filename: str
+    file_type: str
+    file_extension: str
+    num_bytes: int
+    metadata: Json
+    file_attributes: Json
+
+
+class Input(BaseModel):
+    """One file at one port of a job."""
+
+    id: str
+    job_id: str
+    port_name: str
+    file_id: str
+    data: DataRef
+    status: InputStatus
+    error_message: str | None
+    created_at: str
+    completed_at: str | None
+
+
+class InputPage(Page):
+    """Inputs, in the order of the request that made the job."""
+
+    job_id: str
+    inputs: list[Input]
+
+
+class Output(BaseModel):
+    """One file that a job made. `data.ref` works until `expires_at`."""
+
+    id: str
+    job_id: str
+    port_name: str
+    input_id: str | None
+    input_file_id: str | None
+    data: DataRef
+    expires_at: str
+    created_at: str
+
+
+class OutputPage(Page):
+    """Outputs, oldest first."""
+
+    job_id: str
+    outputs: list[Output]
+
+
+class FileHandle(BaseModel):
+    """A file by its name (`file_id`) and by its content (`file_uid`)."""
+
+    is_valid: bool
+    file_id: str
+    file_uid: str
+
+
+class FileMetadata(FileHandle):
+    """All that is known about a file."""
+
+    file_type: str
+    num_bytes: int
+    file_status: Literal["FILE_STATUS_REGISTERED"]
+    file_attributes: Json
+    ingested: bool
+    file_index: int
+    file_tags: list[str]
+
+
+class FilePage(BaseModel):
+    """Files, newest first."""
+
+    data: list[FileMetadata]
+    has_more: bool
+    next_cursor: str | None
+    prev_cursor: str | None
+
+
+class FilesInfo(BaseModel):
+    """Totals. `last_updated` is in seconds since 1970, 0 when there is no file."""
+
+    num_files: int
+    num_bytes: int
+    num_ingested: int
+    last_updated: float
+
+
+class PipelineAnswer(BaseModel):
+    """One version of a pipeline."""
+
+    id: str
+    pipeline_key: str
+    pipeline_version: str
+    name: str
+    description: str
+    pipeline_type: PipelineType
+    components: dict[str, str]
+    default_config: dict[str, Json]
+    config_schema: Json
+    user_config_schema: Json
+    edges: list[Json]
+    inputs: dict[str, Json]
+    outputs: dict[str, Json]
+    retry_policy: Json
+    visibility: Literal["platform", "org"]
+    org_id: str
+    status: Literal["draft", "published", "deactivated", "deleted"]
+    created_at: str
+    updated_at: str
+
+
+class PipelinePage(Page):
+    """Pipeline versions, by key and then newest version first."""
+
+    pipelines: list[PipelineAnswer]
+
+
+class PipelineSchema(BaseModel):
+    """What a pipeline version takes and gives. `user_schema` describes a component's `config`."""
+
+    id: str
+    pipeline_key: str
+    pipeline_version: str
+    user_schema: Json
+    config_schema: Json
+    inputs: dict[str, Json]
+    outputs: dict[str, Json]
+
+
+class ErrorEntry(BaseModel):
+    """One fault."""
+
+    code: str
+    message: str
+    suggestion: str | None
+    error_uid: str
+
+
+class ErrorEnvelope(BaseModel):
+    """Every answer that is not a success."""
+
+    errors: list[ErrorEntry]
