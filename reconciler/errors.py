@@ -78,7 +78,7 @@ class SpecError(ReconcilerError):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         count = sum(d.severity == "error" for d in diagnostics)
-        super().__init__(f"{count} {'fault' if count == 1 else 'faults'} in the specs")
+        super().__init__(f"{count} {'error' if count == 1 else 'errors'}")
         self.diagnostics = tuple(diagnostics)
 
 

@@ -68,7 +68,7 @@ class _Loader:
                 "no-such-path",
                 f"{path} does not exist",
                 Location(str(path)),
-                "check the path, or run 'mkdir'",
+                "check the path",
             )
             return
         if not path.is_dir():

@@ -213,11 +213,14 @@ def _decide_new(want: DesiredJob, facts: Facts) -> Action:
 
 def _decide_removed(name: str, have: RecordedJob, status: str, *, gone: bool, prune: bool) -> Action:
     if not prune:
-        does = "forget it" if gone or is_terminal(status) else "cancel it"
-        return _action(name, "orphan", f"spec removed; --prune would {does}", None, have, status=status)
+        does = "forget" if gone or is_terminal(status) else "cancel"
+        reason = f"spec removed; --prune would {does} {have.job_id} ({status})"
+        return _action(name, "orphan", reason, None, have, status=status)
     if gone or is_terminal(status):
         return _action(name, "forget", "spec removed", None, have, status=status)
-    return _action(name, "cancel", "spec removed", None, have, status=status, cancels=True)
+    return _action(
+        name, "cancel", f"spec removed; cancels {have.job_id} ({status})", None, have, status=status, cancels=True
+    )
 
 
 def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observation | None, *, gone: bool) -> Action:

@@ -29,6 +29,15 @@ _MARKS: Mapping[str, tuple[str, Any, str]] = {
     "forget": ("x", "dim", "to forget"),
     "orphan": ("?", "yellow", "orphaned"),
 }
+_PAST: Mapping[str, str] = {
+    "create": "created",
+    "replace": "replaced",
+    "retry": "retried",
+    "cancel": "cancelled",
+    "adopt": "adopted",
+    "move": "moved",
+    "forget": "forgotten",
+}
 _STATUS_COLOURS: Mapping[str, Any] = {"COMPLETED": "green", "FAILED": "red", "CANCELLED": "yellow", "RUNNING": "cyan"}
 
 
@@ -96,8 +105,7 @@ def plan_text(plan: Plan, paint: Paint = plain) -> str:
         lines.extend(_action_lines(action, names, paint))
     if kept:
         reasons = Counter(a.reason.partition(": ")[0] for a in kept)
-        counts = ", ".join(f"{count:,} {one_line(reason)}" for reason, count in reasons.most_common())
-        lines += ["", f"Unchanged: {counts}."]
+        lines += ["", "Unchanged:", *(f"  {count:,} {one_line(reason)}" for reason, count in reasons.most_common())]
     uploads = {u.file_id: u.num_bytes for a in shown for u in a.uploads}
     if uploads:
         total = plural(len(uploads), "file")
@@ -174,7 +182,9 @@ def outcomes_text(outcomes: Sequence[Result], paint: Paint = plain) -> str:
     """Counts, then everything that is not done, with what to do about it."""
     counts = Counter(o.outcome for o in outcomes)
     colours: Mapping[str, Any] = {"done": "green", "failed": "red", "skipped": "yellow", "unknown": "red"}
-    verdict = ", ".join(paint(f"{counts[k]:,} {k}", colours[k]) for k in colours if counts[k])
+    done = Counter(_PAST.get(o.action, o.action) for o in outcomes if o.outcome == "done")
+    parts = [paint(f"{count:,} {verb}", "green") for verb, count in done.items()]
+    verdict = ", ".join([*parts, *(paint(f"{counts[k]:,} {k}", colours[k]) for k in list(colours)[1:] if counts[k])])
     lines = [f"Applied: {verdict}."]
     for o in outcomes:
         if o.outcome == "done":

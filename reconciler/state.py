@@ -45,10 +45,10 @@ def read_state(path: Path) -> State | None:
 
 def _parse(data: bytes, path: Path) -> State:
     if not data.strip():
-        raise StateError(f"the state {path} is empty", f"a crash of this tool does not do that: {_WAY_OUT}")
+        raise StateError(f"the state {path} is empty", _WAY_OUT)
     if conflict := _CONFLICT.search(data):
         line = data.count(b"\n", 0, conflict.start()) + 1
-        hint = f"take the side with the higher serial, then run 'reconciler status': {_WAY_OUT}"
+        hint = "take one side whole, best the one with the higher serial; nothing was changed"
         raise StateError(f"{path}:{line}: the state has merge conflict markers", hint)
     try:
         raw = json.loads(data.decode(), object_pairs_hook=_no_duplicates)

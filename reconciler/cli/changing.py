@@ -167,6 +167,8 @@ def told_by_signal(options: Options) -> Any:
 def _report_applied(options: Options, applied: Applied, *, wait: bool) -> int:
     from reconciler.report import jobs_text, outcomes_json, outcomes_text
 
+    for line in applied.notes:
+        note(options, f"note: {line}")
     if not applied.approved:
         note(options, "Not approved: nothing was done.")
         return ExitCode.FAILED
@@ -181,7 +183,8 @@ def _report_applied(options: Options, applied: Applied, *, wait: bool) -> int:
     if applied.left is not None:
         note(options, f"{applied.left.message}; {applied.left.hint}")
         codes.append(applied.left.exit_code)
-    if not wait and applied.outcomes and not any(codes):
+    submitted = any(o.outcome == "done" and o.action in ("create", "replace", "retry") for o in applied.outcomes)
+    if submitted and not wait and not any(codes):
         note(options, "Follow the jobs with: reconciler wait")
     return worst(codes)
 

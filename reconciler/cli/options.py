@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+from click.core import ParameterSource
 
 from reconciler.errors import UsageError
 
@@ -134,7 +135,10 @@ def common(without: tuple[str, ...] = ()) -> Callable[[Callable[..., int]], Call
         def wrapper(ctx: click.Context, /, *args: Any, **kwargs: Any) -> int:
             options = ctx.ensure_object(Options)
             for key in _COMMON.keys() - without:
-                if (value := kwargs.pop(key)) is not None:
+                value = kwargs.pop(key)
+                # What stands before the command wins over the environment, not over what stands behind it.
+                typed = ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE
+                if value is not None and (typed or getattr(options, key) is None):
                     setattr(options, key, value)
             return int(ctx.invoke(command, options, *args, **kwargs) or 0)
 

@@ -176,7 +176,11 @@ class Transport:
             # Out of patience: give back the last answer, or raise what the last attempt raised.
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
-        answer: Response = await retrying(attempt)
+
+        async def call() -> Response:  # tenacity awaits coroutine functions, and a lambda is none
+            return await attempt()
+
+        answer: Response = await retrying(call)
         return answer
 
     def _asked_to_wait(self, response: Response) -> float | None:

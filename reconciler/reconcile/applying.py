@@ -28,6 +28,7 @@ class Applied:
     records: Mapping[str, RecordedJob] = field(default_factory=dict)
     approved: bool = True
     left: ReconcilerError | None = None
+    notes: tuple[str, ...] = ()
 
 
 async def apply(
@@ -46,7 +47,7 @@ async def apply(
         if saved is not None:
             _same_actions(saved, made)
         if not hooks.review(made):
-            return Applied(made, approved=False)
+            return Applied(made, approved=False, notes=session.notes)
         outcomes = await _carry_out(session, made, stop, hooks) if made.pending() else {}
         for name, reason in session.unresolved.items():
             hint = f"look at the platform's jobs named {name!r}; nothing else is done about it until it is settled"
@@ -58,8 +59,8 @@ async def apply(
             left = await watch_records(
                 session, {n: r for n, r in session.state.jobs.items() if n in chosen}, stop, hooks.news
             )
-        records = {n: r for n, r in session.state.jobs.items() if n in desired}
-        return Applied(made, tuple(outcomes.values()), records, left=left)
+        records = {n: r for n, r in sorted(session.state.jobs.items()) if n in desired}
+        return Applied(made, tuple(outcomes.values()), records, left=left, notes=session.notes)
 
 
 async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> dict[str, Outcome]:
@@ -134,7 +135,9 @@ def _same_record(saved: Plan, state: State) -> None:
     moved = []
     if saved.endpoint != state.endpoint:
         moved.append(f"the endpoint: {saved.endpoint} then, {state.endpoint} now")
-    elif (saved.lineage is not None or state.serial) and saved.lineage != state.lineage:
+    elif saved.lineage is None and state.serial:
+        moved.append(f"it was made for a first run, and the state has serial {state.serial} now")
+    elif saved.lineage is not None and saved.lineage != state.lineage:
         moved.append(f"the lineage: {saved.lineage} then, {state.lineage} now")
     elif saved.serial != state.serial:
         moved.append(f"the serial of the state: {saved.serial} then, {state.serial} now")

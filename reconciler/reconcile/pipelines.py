@@ -44,7 +44,7 @@ def _snapshot(row: JsonObject, schema: JsonObject) -> JsonObject:
 
 
 def _write(folder: Path, snapshot: JsonObject) -> Path:
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{snapshot['pipeline_key']}@{snapshot['pipeline_version']}")
+    name = re.sub(r"[^A-Za-z0-9._@-]", "_", f"{snapshot['pipeline_key']}@{snapshot['pipeline_version']}")
     path = folder / f"{name.lstrip('.')}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)

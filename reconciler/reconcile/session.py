@@ -13,7 +13,7 @@ from reconciler.job import State
 from reconciler.journal import Leftover, finish, read_journal
 from reconciler.lock import locked
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Entry, Folded, Intent, fold
+from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
 from reconciler.settle import settle
 from reconciler.state import new_state, read_state, save
 
@@ -43,6 +43,7 @@ class Session:
     on_disk: State | None
     unresolved: dict[str, str]
     intents: tuple[Intent, ...]
+    notes: tuple[str, ...] = ()
 
     def save(self, state: State) -> None:
         """Write `state` if it says something new, then remove the journal, but for what is still unknown."""
@@ -72,7 +73,7 @@ async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIt
             yield session
 
 
-async def settle_open(session: Session) -> list[Entry]:
+async def settle_open(session: Session) -> list[Submitted | NotSubmitted]:
     """Find out about the open intents, save what is known now, and say why the rest is not."""
     settings = session.settings
     settled = await settle(
@@ -84,5 +85,13 @@ async def settle_open(session: Session) -> list[Entry]:
         settle_time=settings.settle_time if settings.endpoint != LOCAL else 0.0,
     )
     session.unresolved = settled.unresolved
+    session.notes += tuple(_note(entry) for entry in settled.entries)
     session.take(settled.entries)
     return list(settled.entries)
+
+
+def _note(entry: Submitted | NotSubmitted) -> str:
+    """What a settlement found, for people: an interruption that went well is worth a line."""
+    if isinstance(entry, Submitted):
+        return f"{entry.name}: the answer to its submission was lost; found its job {entry.job_id} on the platform"
+    return f"{entry.name}: its submission did not reach the platform; {entry.reason}"

@@ -46,7 +46,7 @@ async def status(settings: Settings, names: Sequence[str], *, refresh: bool = Tr
             async with open_session(settings) as session:
                 chosen = _chosen(session.state, names)
                 notes = await _refresh(session, chosen)
-                return Status(_chosen(session.state, names), session.unresolved, notes)
+                return Status(_chosen(session.state, names), session.unresolved, (*session.notes, *notes))
         except StateLocked as locked_by:
             note = f"shown without writing it back: {locked_by.message}"
         state, leftover = read_record(settings)
@@ -74,7 +74,7 @@ async def wait(
     async with open_session(settings, run_jobs=True) as session:
         chosen = _chosen(session.state, names)
         left = await watch_records(session, chosen, stop, hooks.news, timeout=timeout, fail_fast=fail_fast)
-        return Status(_chosen(session.state, names), session.unresolved, left=left)
+        return Status(_chosen(session.state, names), session.unresolved, session.notes, left)
 
 
 def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:

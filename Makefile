@@ -1,0 +1,58 @@
+# Everything that people and CI run. Each target makes what it needs: a virtual environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python -m reconciler
+RESULTS := .reconciler/results
+
+.PHONY: help demo test check cover schemas clean-demo
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[service]'
+	@touch $@
+
+.venv/developing: .venv/installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# Each step of the demo is shown as a user would type it.
+step = @printf '\n\033[1m$$ reconciler %s\033[0m\n' "$(1)"; $(RUN) $(1)
+
+demo: .venv/installed  ## Run the main job: the specs in specs/, on the embedded service, on this machine
+	$(call step,validate)
+	$(call step,apply --yes --wait --verbose)
+	@$(RUN) status --no-refresh --format json \
+		| $(BIN)/python -c 'import json, sys; [print(job["name"]) for job in json.load(sys.stdin)["jobs"]]' \
+		| while IFS= read -r name; do \
+			printf '\033[1m$$ reconciler outputs %s --download %s\033[0m\n' "$$name" "$(RESULTS)/$$name"; \
+			$(RUN) --quiet outputs "$$name" --download "$(RESULTS)/$$name" > /dev/null || exit 1; \
+		done
+	@printf '\n\033[1m$$ python specs/score.py %s\033[0m\n' "$(RESULTS)"
+	@$(BIN)/python specs/score.py "$(RESULTS)"
+	@printf '\nThe result files are in %s/, the record is in .reconciler/state.json.\n' "$(RESULTS)"
+	$(call step,apply --yes)
+	@printf '\nA changed spec would be one more line in that plan. "make clean-demo" starts over.\n'
+
+clean-demo:  ## Forget what the demo did
+	rm -rf .reconciler
+
+test: .venv/developing  ## Run the quick tests
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+cover: .venv/developing  ## Run the quick tests and show what they do not reach
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report term
+
+check: .venv/developing  ## Run the linters and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots anew
+	@mkdir -p schemas/pipelines
+	for name in spec plan state; do $(RUN) schema $$name > schemas/$$name.schema.json; done
+	$(RUN) --endpoint local pipelines pull
