@@ -2,8 +2,9 @@
 
     python lying_platform.py FOLDER
 
-serves until it is killed; with a file `queue-only` in FOLDER jobs stay PENDING. FOLDER gets `port` when it is ready and `requests.log`, a line a request. Each line of
-`FOLDER/faults` is a rule `METHOD PATH SKIP TIMES WHAT`: after SKIP matching requests, the next TIMES of them get WHAT:
+serves until it is killed; with a file `queue-only` in FOLDER jobs stay PENDING. FOLDER gets `port` when it is ready
+and `requests.log`, a line a request. Each line of `FOLDER/faults` is a rule `METHOD PATH SKIP TIMES WHAT`: after SKIP
+matching requests, the next TIMES of them get WHAT:
 
     status:503          this status instead of an answer; the request is not handled
     after:504           the request is handled, and then this status is answered: the lie that makes duplicates

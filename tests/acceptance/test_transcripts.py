@@ -96,8 +96,12 @@ def _environment(platform: Path) -> dict[str, str]:
 def normalised(text: str) -> str:
     """`text` without what differs from run to run."""
     for word, pattern in NUMBERED.items():
-        seen: dict[str, str] = {}
-        text = pattern.sub(lambda m, seen=seen, word=word: seen.setdefault(m[0], f"{word}-{len(seen) + 1}"), text)
+        text = _numbered(text, word, pattern)
     for pattern, replacement in REPLACED:
         text = pattern.sub(replacement, text)
     return text
+
+
+def _numbered(text: str, word: str, pattern: re.Pattern[str]) -> str:
+    seen: dict[str, str] = {}
+    return pattern.sub(lambda m: seen.setdefault(m[0], f"{word}-{len(seen) + 1}"), text)
