@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 Route: TypeAlias = tuple[str | int, ...]
 Fault: TypeAlias = Any
 """A `jsonschema.ValidationError`, whose attributes are typed as if they could be unset. They never are here."""
 
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _TYPE_WORDS = {
     "object": "a mapping",
     "array": "a list",
@@ -48,11 +52,16 @@ class Checker:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
-        self._validator = Draft202012Validator(schema)
+        # A registry of its own, empty: otherwise a `$ref` to elsewhere would be fetched, or read from the disk.
+        self._validator = Draft202012Validator(schema, registry=Registry())
 
     def findings(self, value: Any, route: Route = ()) -> list[Finding]:
         """Every fault of `value`, which stands at `route`, in a stable order."""
-        found = [f for error in self._validator.iter_errors(value) for f in _explain(error, route)]
+        try:
+            found = [f for error in self._validator.iter_errors(value) for f in _explain(error, route)]
+        except (Unresolvable, RecursionError) as error:
+            reason = "it refers to itself without end" if isinstance(error, RecursionError) else _shorten(str(error))
+            return [Finding(route, "bad-schema", f"{_place(route)} cannot be checked by its schema: {reason}")]
         return sorted(set(found), key=lambda f: ([str(s) for s in f.route], f.code, f.summary))
 
 
@@ -65,8 +74,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 def _explain(error: Fault, base: Route) -> Iterator[Finding]:
     route = (*base, *error.absolute_path)
     if error.validator == "anyOf" and error.context:
-        branch = _nearest_branch(error)
-        for below in branch:
+        branches = _meant_branches(error)
+        if len(branches) > 1 and (types := _types_only(branches)):
+            yield from _type_fault(error.instance, types, route)
+            return
+        for below in max(branches, key=lambda b: max(len(e.path) for e in b)):
             yield from _explain(below, base)
         return
     handler = _HANDLERS.get(str(error.validator))
@@ -76,22 +88,38 @@ def _explain(error: Fault, base: Route) -> Iterator[Finding]:
         yield Finding(route, "invalid-value", _shorten(error.message))
 
 
-def _nearest_branch(error: Fault) -> list[Fault]:
-    """The faults of the alternative that the writer most likely meant: not null, and matched the deepest."""
+def _meant_branches(error: Fault) -> list[list[Fault]]:
+    """The faults by alternative, without those of null: who wrote a value did not mean it."""
     branches: dict[Any, list[Fault]] = {}
-    for below in error.context or []:
+    for below in error.context:
         branches.setdefault(below.schema_path[0], []).append(below)
-    meant = [b for b in branches.values() if not any(e.validator == "type" and e.validator_value == "null" for e in b)]
-    return max(meant or list(branches.values()), key=lambda b: max(len(e.path) for e in b))
+    return [b for b in branches.values() if not any(_types(e) == ["null"] for e in b)] or list(branches.values())
+
+
+def _types_only(branches: list[list[Fault]]) -> list[str]:
+    """The types of alternatives that differ in nothing else, in their order."""
+    faults = [fault for branch in branches for fault in branch]
+    if not all(f.validator == "type" and not f.path for f in faults):
+        return []
+    return [name for fault in faults for name in _types(fault)]
+
+
+def _types(error: Fault) -> list[str]:
+    if error.validator != "type":
+        return []
+    return [error.validator_value] if isinstance(error.validator_value, str) else list(error.validator_value)
 
 
 def _unknown_fields(error: Fault, route: Route) -> Iterator[Finding]:
     known = list(error.schema.get("properties", {}))
+    patterns = list(error.schema.get("patternProperties", {}))
     for key in error.instance:
-        if key not in known:
-            allowed = "allowed: " + ", ".join(known) if known else "no fields are allowed here"
+        if key not in known and not any(re.search(pattern, key) for pattern in patterns):
+            allowed = (
+                "allowed: " + ", ".join([*known, *patterns]) if known or patterns else "no fields are allowed here"
+            )
             hint = did_you_mean(key, known) or allowed
-            yield Finding((*route, key), "unknown-field", f"unknown field {key!r}", hint, at_key=True)
+            yield Finding((*route, key), "unknown-field", f"unknown field {_shorten(repr(key))}", hint, at_key=True)
 
 
 def _missing_fields(error: Fault, route: Route) -> Iterator[Finding]:
@@ -102,15 +130,19 @@ def _missing_fields(error: Fault, route: Route) -> Iterator[Finding]:
 
 
 def _wrong_type(error: Fault, route: Route) -> Iterator[Finding]:
-    wanted = error.validator_value
-    words = " or ".join(_TYPE_WORDS.get(w, w) for w in ([wanted] if isinstance(wanted, str) else wanted))
-    got = _shown(error.instance)
+    yield from _type_fault(error.instance, _types(error), route)
+
+
+def _type_fault(value: Any, wanted: Sequence[str], route: Route) -> Iterator[Finding]:
+    words = " or ".join(dict.fromkeys(_TYPE_WORDS.get(w, w) for w in wanted))
     hint = None
-    if isinstance(error.instance, str) and wanted in ("integer", "number", "boolean"):
-        hint = "remove the quotes" if wanted != "boolean" else "write true or false, without quotes"
-    elif wanted == "string" and isinstance(error.instance, int | float):
+    if isinstance(value, str) and "boolean" in wanted:
+        hint = "write true or false, without quotes"
+    elif isinstance(value, str) and _NUMBER.fullmatch(value) and {"integer", "number"} & set(wanted):
+        hint = "remove the quotes"
+    elif isinstance(value, int | float) and "string" in wanted:
         hint = "put it in quotes"
-    yield Finding(route, "wrong-type", f"{_place(route)} must be {words}, not {got}", hint)
+    yield Finding(route, "wrong-type", f"{_place(route)} must be {words}, not {_shown(value)}", hint)
 
 
 def _not_allowed(error: Fault, route: Route) -> Iterator[Finding]:
@@ -127,15 +159,25 @@ def _not_allowed(error: Fault, route: Route) -> Iterator[Finding]:
 
 
 def _one_of(error: Fault, route: Route) -> Iterator[Finding]:
-    choices = [b["required"][0] for b in error.validator_value if list(b) == ["required"]]
-    if not choices:
+    choices = [_single_required(branch) for branch in error.validator_value]
+    if None in choices:
         yield Finding(route, "invalid-value", f"{_place(route)} fits none, or several, of the allowed forms")
         return
-    given = [c for c in choices if c in error.instance]
-    listed = ", ".join(choices[:-1]) + " or " + choices[-1]
+    if not isinstance(error.instance, dict):
+        return  # its wrong type is a finding of its own
+    names = [str(c) for c in choices]
+    given = [n for n in names if n in error.instance]
+    listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     what = "has " + " and ".join(given) if given else "has none of them"
     code = "conflicting-fields" if given else "missing-field"
     yield Finding(route, code, f"{_place(route)} needs exactly one of {listed}; it {what}")
+
+
+def _single_required(branch: Any) -> str | None:
+    """The field that an alternative asks for, when that is all it asks for."""
+    if isinstance(branch, dict) and list(branch) == ["required"] and len(branch["required"]) == 1:
+        return str(branch["required"][0])
+    return None
 
 
 _BOUNDS = {

@@ -53,4 +53,4 @@ def read_config(folder: Path) -> dict[str, Any]:
             )
     if any(d.severity == "error" for d in diagnostics):
         raise SpecError(diagnostics)
-    return {key: item for key, item in value.items() if item is not None}
+    return Config.model_validate(value).model_dump(exclude_none=True)

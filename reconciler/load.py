@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import mimetypes
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from reconciler.check import Checker, Finding, SchemaError, did_you_mean
+from reconciler.check import Checker, Finding
 from reconciler.errors import Diagnostic, Location
 from reconciler.job import Upload
-from reconciler.resolve import Pipeline, WrittenSpec, check_pipeline
+from reconciler.localfiles import LocalFiles
+from reconciler.resolve import WrittenSpec, check_pipeline, duplicate_name
+from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
 from reconciler.yaml12 import Document, parse
 
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
+_CHECKED = ("inputs", "parameters")
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -55,23 +54,27 @@ class _Loader:
     def __init__(self, root: Path, pipelines: Path | None) -> None:
         self._root = root
         self._schema = Checker(JobSpec.model_json_schema())
-        self._pipelines_folder = pipelines
-        self._pipelines: dict[str, list[Pipeline]] | None = None
-        self._uploads: dict[Path, Upload] = {}
+        self._snapshots = Snapshots(pipelines)
+        self._local = LocalFiles(root)
+        self._read: set[Path] = set()
+        self._names: dict[str, tuple[Location, bool]] = {}
         self.specs: list[WrittenSpec] = []
         self.diagnostics: list[Diagnostic] = []
         self.files = 0
+        for path, reason in self._snapshots.faults:
+            hint = "write it again with 'reconciler pipelines pull', or remove it"
+            self._fault("bad-snapshot", f"not a usable pipeline snapshot: {reason}", Location(self._name(path)), hint)
 
     def read(self, path: Path) -> None:
-        if not path.exists():
-            self._fault(
-                "no-such-path",
-                f"{path} does not exist",
-                Location(str(path)),
-                "check the path",
-            )
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except FileNotFoundError:
+            self._fault("no-such-path", f"{path} does not exist", Location(self._name(path)), "check the path")
             return
-        if not path.is_dir():
+        except (OSError, ValueError) as error:
+            self._fault("unreadable", f"cannot be read: {_reason(error)}", Location(self._name(path)))
+            return
+        if not is_folder:
             self._file(path, path.parent.resolve())
             return
         before = self.files
@@ -83,24 +86,32 @@ class _Loader:
 
     def _walk(self, folder: Path) -> Iterator[Path]:
         def unreadable(error: OSError) -> None:
-            self._fault(
-                "unreadable",
-                f"cannot be listed: {error.strerror}",
-                Location(self._name(Path(error.filename))),
-            )
+            where = Location(self._name(Path(error.filename)))
+            self._fault("unreadable", f"cannot be listed: {error.strerror}", where)
 
         for top, folders, files in os.walk(folder, onerror=unreadable):
             folders[:] = sorted(f for f in folders if not f.startswith((".", "_")))
-            for name in [f for f in folders if (Path(top) / f).is_symlink()]:
-                folders.remove(name)
-                summary = "a symbolic link to a folder is not followed"
-                self._fault("linked-folder", summary, Location(self._name(Path(top) / name)), severity="warning")
+            for link in [f for f in folders if (Path(top) / f).is_symlink()]:
+                folders.remove(link)
+                self._linked_folder(Path(top) / link, folder)
             for name in sorted(files):
                 if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
                     yield Path(top) / name
 
+    def _linked_folder(self, link: Path, folder: Path) -> None:
+        where = Location(self._name(link))
+        if link.resolve().is_relative_to(folder.resolve()):
+            self._fault("linked-folder", "a symbolic link to a folder is not followed", where, severity="warning")
+        else:
+            # Only a warning would let its jobs look removed.
+            self._fault("link-outside", "a symbolic link that leaves the specs folder", where, "copy the folder")
+
     def _file(self, path: Path, inside: Path) -> None:
+        identity = path.parent.resolve() / path.name
         self.files += 1
+        if identity in self._read:
+            return
+        self._read.add(identity)
         shown = self._name(path)
         text = self._text(path, shown, inside)
         if text is None:
@@ -126,8 +137,8 @@ class _Loader:
                 return None
             with target.open("rb") as file:
                 data = file.read(FILE_LIMIT + 1)
-        except OSError as error:
-            self._fault("unreadable", f"cannot be read: {error.strerror}", where)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+            self._fault("unreadable", f"cannot be read: {_reason(error)}", where)
             return None
         if len(data) > FILE_LIMIT:
             self._fault("too-large", f"larger than {FILE_LIMIT >> 20} MiB", where, "split the file")
@@ -135,9 +146,9 @@ class _Loader:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            column = error.start - data.rfind(b"\n", 0, error.start)
-            summary = f"not UTF-8: byte 0x{data[error.start]:02x}"
+            before = error.object[: error.start].decode()
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            summary = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
             self._fault("not-utf8", summary, Location(shown, line, column), "save the file as UTF-8")
             return None
 
@@ -152,14 +163,11 @@ class _Loader:
             hint = "a job spec is a mapping: name, pipeline_type, pipeline_key, …"
             self._fault("not-a-spec", f"{kind}, not a job spec", where, hint)
             return
-        findings = self._schema.findings(value)
-        if not findings:
-            findings = self._pipeline_findings(value)
-        uploads: dict[str, Upload] = {}
-        if not findings:
-            uploads, findings = self._local_files(value, folder)
+        uploads, findings = self._check(value, folder)
         self._report(findings, document, shown)
-        if findings or broken:
+        valid = not findings and not broken
+        self._claim(value.get("name"), where, valid=valid)
+        if not valid:
             return
         try:
             spec = JobSpec.model_validate(value)
@@ -169,119 +177,51 @@ class _Loader:
             return
         self.specs.append(WrittenSpec(spec, value, where, uploads))
 
+    def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
+        """Everything that can be said of a document at once: what its faulty parts leave open is not asked."""
+        findings = self._schema.findings(value)
+        faulty = {f.route[0] for f in findings if f.route}
+        misspelt = any(f.code == "unknown-field" and len(f.route) == 1 for f in findings)
+        uploads: dict[str, Upload] = {}
+        if "inputs" not in faulty:
+            uploads, unusable = self._local.uploads(value.get("inputs") or {}, folder)
+            findings += unusable
+        # A misspelt `inputs` would be reported a second time, as ports without files.
+        if not misspelt and "pipeline_key" in value and not faulty & {"pipeline_key", "pipeline_version", *_CHECKED}:
+            pipeline = self._snapshots.find(value["pipeline_key"], value.get("pipeline_version"))
+            findings += check_pipeline(value, pipeline) if pipeline else []
+        return uploads, findings
+
+    def _claim(self, name: Any, where: Location, *, valid: bool) -> None:
+        """Report a name that is taken already, if one of the two is invalid: `resolve` compares the valid ones."""
+        if not isinstance(name, str):
+            return
+        first, first_valid = self._names.setdefault(name, (where, valid))
+        if first != where and not (valid and first_valid):
+            self.diagnostics.append(duplicate_name(name, first, where))
+
     def _report(self, findings: Sequence[Finding], document: Document, shown: str) -> None:
         for finding in findings:
             line, column = document.marks.locate(finding.route, key=finding.at_key)
             self._fault(finding.code, finding.summary, Location(shown, line, column), finding.hint)
 
-    # -- local files ------------------------------------------------------------------------------
-
-    def _local_files(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
-        uploads: dict[str, Upload] = {}
-        findings: list[Finding] = []
-        for port, items in (value.get("inputs") or {}).items():
-            for index, item in enumerate(items):
-                if "path" not in item or item["path"] in uploads:
-                    continue
-                route = ("inputs", port, index, "path")
-                found = self._local_file(item["path"], folder, route)
-                if isinstance(found, Finding):
-                    findings.append(found)
-                else:
-                    uploads[item["path"]] = found
-        return uploads, findings
-
-    def _local_file(self, written: str, folder: Path, route: tuple[str | int, ...]) -> Upload | Finding:
-        path = folder / written
-        try:
-            target = path.resolve(strict=True)
-            if not target.is_relative_to(self._root):
-                hint = "only files of this working directory are uploaded; copy it here, or give its file_id"
-                return Finding(route, "file-outside", f"{written!r} lies outside the working directory", hint)
-            if not target.is_file():
-                return Finding(route, "no-such-file", f"{written!r} is not a file")
-            if target not in self._uploads:
-                self._uploads[target] = self._digest(target)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            hint = _nearest_file(path) or "paths are relative to the spec"
-            return Finding(route, "no-such-file", f"{written!r} cannot be read: {reason}", hint)
-        return self._uploads[target]
-
-    def _digest(self, target: Path) -> Upload:
-        with target.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            num_bytes = file.tell()
-        stem, suffix = (re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in (target.stem, target.suffix))
-        return Upload(
-            path=self._name(target),
-            file_id=f"{stem[:80]}.{digest[:16]}{suffix}",
-            digest=f"sha256:{digest}",
-            num_bytes=num_bytes,
-            media_type=_media_type(target.name),
-        )
-
-    # -- pipelines --------------------------------------------------------------------------------
-
-    def _pipeline_findings(self, value: dict[str, Any]) -> list[Finding]:
-        """Checked against the pinned version's snapshot; an unpinned spec against the newest one that is here."""
-        if self._pipelines is None:
-            self._pipelines = self._snapshots()
-        versions = self._pipelines.get(value["pipeline_key"], [])
-        pinned = value.get("pipeline_version")
-        if pinned is not None:
-            versions = [p for p in versions if p.version == pinned]
-        return check_pipeline(value, versions[-1]) if versions else []
-
-    def _snapshots(self) -> dict[str, list[Pipeline]]:
-        found: dict[str, list[Pipeline]] = {}
-        if self._pipelines_folder is None or not self._pipelines_folder.is_dir():
-            return found
-        for path in sorted(self._pipelines_folder.glob("*.json")):
-            try:
-                raw = json.loads(path.read_bytes())
-                pipeline = Pipeline(
-                    key=raw["pipeline_key"],
-                    version=raw["pipeline_version"],
-                    inputs=raw["inputs"],
-                    components=raw["components"],
-                    defaults=raw["default_config"],
-                    config=Checker(raw["user_schema"]),
-                )
-            except (OSError, ValueError, KeyError, TypeError, SchemaError) as error:
-                reason = str(error).partition("\n")[0]
-                summary = f"not a usable pipeline snapshot: {type(error).__name__}: {reason}"
-                hint = "write it again from the platform's registry, or remove it"
-                self._fault("bad-snapshot", summary, Location(self._name(path)), hint)
-            else:
-                found.setdefault(pipeline.key, []).append(pipeline)
-        for versions in found.values():
-            versions.sort(
-                key=lambda p: [(int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"[.\-+]", p.version)]
-            )
-        return found
-
     def _name(self, path: Path) -> str:
+        """How `path` is shown: relative to the working directory when it is inside, and always as valid text."""
         absolute = path if path.is_absolute() else self._root / path
-        return os.path.relpath(absolute, self._root) if absolute.is_relative_to(self._root) else str(path)
+        shown = os.path.relpath(absolute, self._root) if absolute.is_relative_to(self._root) else str(path)
+        return os.fsencode(shown).decode(errors="backslashreplace")
 
     def _fault(
-        self, code: str, summary: str, location: Location, hint: str | None = None, *, severity: Any = "error"
+        self,
+        code: str,
+        summary: str,
+        location: Location,
+        hint: str | None = None,
+        *,
+        severity: Literal["error", "warning"] = "error",
     ) -> None:
         self.diagnostics.append(Diagnostic(code, summary, location, severity, hint=hint))
 
 
-def _media_type(name: str) -> str:
-    kind = mimetypes.guess_type(name)[0]
-    # The platform's simple upload refuses application/x-ndjson and takes such files as text.
-    return kind if kind in _UPLOADABLE else "text/plain"
-
-
-_UPLOADABLE = frozenset({"image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json"})
-
-
-def _nearest_file(path: Path) -> str | None:
-    try:
-        return did_you_mean(path.name, [p.name for p in path.parent.iterdir()])
-    except OSError:
-        return None
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -37,12 +37,16 @@ def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[D
     for written in specs:
         name = written.spec.name
         if name in desired:
-            summary = f"the name {name!r} is taken by {desired[name].location}"
-            hint = "a name is the identity of a job: rename one of them"
-            diagnostics.append(Diagnostic("duplicate-name", summary, written.location, hint=hint))
+            diagnostics.append(duplicate_name(name, desired[name].location, written.location))
         else:
             desired[name] = _desired(written)
     return desired, diagnostics
+
+
+def duplicate_name(name: str, first: Location, second: Location) -> Diagnostic:
+    """The fault of the spec at `second`, whose name the one at `first` has already."""
+    hint = "a name is the identity of a job: rename one of them"
+    return Diagnostic("duplicate-name", f"the name {name!r} is taken by {first}", second, hint=hint)
 
 
 def _desired(written: WrittenSpec) -> DesiredJob:
@@ -72,14 +76,23 @@ def _input(item: JsonObject, uploads: Mapping[str, Upload]) -> JsonObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Port:
+    """An input port of a pipeline, as the platform's registry describes it."""
+
+    mode: str | None = None
+    required: bool | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A snapshot of what one pipeline version takes, from the platform's registry."""
+    """What one pipeline version takes. `defaults` are the configs of its components under what a job gives."""
 
     key: str
     version: str
-    inputs: Mapping[str, Mapping[str, Any]]
+    inputs: Mapping[str, Port]
     components: Sequence[str]
-    defaults: Mapping[str, Any]
+    defaults: Mapping[str, JsonObject]
     config: Checker
 
 
@@ -94,10 +107,10 @@ def check_pipeline(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
             findings.append(Finding(("inputs", port), "unknown-port", summary, hint, at_key=True))
     for port, about in pipeline.inputs.items():
         items = given.get(port)
-        if about.get("required") and not items:
+        if about.required and not items:
             summary = f"{pipeline.key} {pipeline.version} needs files on the input port {port!r}"
-            findings.append(Finding(("inputs",), "missing-port", summary, about.get("description"), at_key=True))
-        if about.get("mode") == "n_shot_file_list":
+            findings.append(Finding(("inputs",), "missing-port", summary, about.description, at_key=True))
+        if about.mode == "n_shot_file_list":
             findings.extend(_unlabelled(port, items or []))
     parameters = raw.get("parameters") or {}
     for component in parameters:
@@ -107,7 +120,7 @@ def check_pipeline(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
             findings.append(Finding(("parameters", component), "unknown-component", summary, hint, at_key=True))
     for component in pipeline.components:
         config = (parameters.get(component) or {}).get("config") or {}
-        resolved = _merge((pipeline.defaults.get(component) or {}).get("config") or {}, config)
+        resolved = _merge(pipeline.defaults.get(component, {}), config)
         findings.extend(pipeline.config.findings(resolved, ("parameters", component, "config")))
     return findings
 
@@ -130,5 +143,5 @@ def _unlabelled(port: str, items: Sequence[JsonObject]) -> list[Finding]:
             "write metadata: {class: NAME}",
         )
         for index, item in enumerate(items)
-        if not isinstance((item.get("metadata") or {}).get("class"), str)
+        if not (isinstance(label := item.get("metadata", {}).get("class"), str) and label)
     ]

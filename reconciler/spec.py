@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 NAME_LIMIT = 128
 """Characters in a job's name."""
 
-_ONE_SOURCE: dict[str, JsonValue] = {
-    "oneOf": [{"required": ["file_id"]}, {"required": ["path"]}, {"required": ["checkpoint_id"]}],
-}
+_SOURCES = ("file_id", "path", "checkpoint_id")
+_ONE_SOURCE: dict[str, JsonValue] = {"oneOf": [{"required": [source]} for source in _SOURCES]}
+
+
+def _integer(value: Any) -> Any:
+    """To JSON Schema `2.0` is an integer, and neither `true` nor `"2"` is one."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+_Integer = BeforeValidator(_integer)
 
 
 class _Written(BaseModel):
@@ -36,18 +46,28 @@ class Input(_Written):
         default_factory=dict, description="Free; on n-shot ports it carries the label: {class: NAME}."
     )
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if len(self.model_fields_set.intersection(_SOURCES)) != 1:
+            raise ValueError(f"exactly one of {', '.join(_SOURCES)} is needed")
+        return self
+
 
 class Component(_Written):
     """Parameters of one component of the pipeline."""
 
-    parallelism: int | None = Field(None, ge=1, description="How many workers run this component in parallel.")
+    parallelism: Annotated[int, Field(ge=1), _Integer] | None = Field(
+        None, description="How many workers run this component in parallel."
+    )
     config: dict[str, Any] | None = Field(None, description="Handed to the component; its pipeline says what it takes.")
 
 
 class Retry(_Written):
     """Run a job again when it FAILED or was CANCELLED."""
 
-    attempts: int = Field(ge=1, le=100, description="Runs of one submission at most, the first included.")
+    attempts: Annotated[int, Field(ge=1, le=100), _Integer] = Field(
+        description="Runs of one submission at most, the first included."
+    )
 
 
 class Reconcile(_Written):
@@ -68,7 +88,8 @@ class JobSpec(_Written):
     name: str = Field(
         min_length=1,
         max_length=NAME_LIMIT,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f]+$",
+        # Neither control characters nor those that are invisible or turn the direction of the text.
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+$",
         description="The identity of the job, unique over all specs. It is sent to the platform as it is.",
     )
     pipeline_type: Literal["batch", "training"] = Field(description="The type of pipeline to run.")

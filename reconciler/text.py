@@ -11,15 +11,15 @@ import unicodedata
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 (tab and newline too), DEL, C1
-    "\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # zero width, line separators, bidirectional controls
+    "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # zero width, line separators, bidirectional controls
     "\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8
 )
 
 
 def one_line(text: str, limit: int = 500) -> str:
     """`text` as one printable line of at most `limit` characters; what was unsafe is shown escaped."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return _UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", cut)
+    safe = _UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", text[: limit + 1])
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
 def width(text: str) -> int:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from itertools import islice
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import yaml
 
 from reconciler.errors import Diagnostic, Location
 
 DEPTH_LIMIT = 64
-"""Levels of nested lists and mappings."""
+"""Levels of nested lists and mappings, counted through aliases."""
 NODE_LIMIT = 200_000
 """Values in one file after its aliases are expanded."""
-SAFE_INTEGER = 2**53
+TEXT_LIMIT = 4 << 20
+"""Characters in the keys and values of one file after its aliases are expanded. Without aliases none has as many."""
+SAFE_INTEGER = 2**53 - 1
+"""The largest integer that is exact in every JSON reader (RFC 7493, 8785)."""
 
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -27,18 +31,25 @@ _RADIX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _LOOKS_BOOLEAN = frozenset("True TRUE False FALSE yes Yes YES no No NO on On ON off Off OFF".split())
+# Beside control characters: line breaks of YAML 1.1 only, which its scanner would fold away or count as lines.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_RAW_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+Position: TypeAlias = tuple[int, int]
+"""Line and column, from 1."""
 
 
 @dataclass(slots=True)
 class Marks:
-    """Where a value stands: `at` the value, `key` its key, each (line, column) from 1."""
+    """Where a value stands: `at` the value, `key` its key."""
 
-    at: tuple[int, int]
-    key: tuple[int, int] | None = None
+    at: Position
+    key: Position | None = None
     children: dict[str | int, Marks] = field(default_factory=dict)
 
-    def locate(self, route: tuple[str | int, ...], *, key: bool = False) -> tuple[int, int]:
+    def locate(self, route: tuple[str | int, ...], *, key: bool = False) -> Position:
         """The position of the value at `route`, or of the nearest one above it that exists."""
         node = self
         for step in route:
@@ -57,6 +68,17 @@ class Document:
     marks: Marks
 
 
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an alias stands for, and what expanding it costs."""
+
+    value: Any
+    marks: Marks
+    nodes: int
+    text: int
+    height: int
+
+
 class _Stop(Exception):
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.summary)
@@ -68,6 +90,9 @@ def parse(text: str, path: str) -> tuple[list[Document], list[Diagnostic]]:
     if path.endswith(".json"):
         # JSON writes characters beyond the BMP as two escapes; YAML has one escape for them and refuses halves.
         text = _SURROGATES.sub(_join_surrogates, text)
+        text = _RAW_IN_JSON.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+    if faults := [_unprintable(match, text, path) for match in islice(_UNPRINTABLE.finditer(text), 20)]:
+        return [], faults  # of a binary file the first few say enough
     reader = _Reader(text, path)
     documents: list[Document] = []
     try:
@@ -84,18 +109,28 @@ def _join_surrogates(match: re.Match[str]) -> str:
     return match[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
 
+def _unprintable(match: re.Match[str], text: str, path: str) -> Diagnostic:
+    line = text.count("\n", 0, match.start()) + 1
+    column = match.start() - text.rfind("\n", 0, match.start())
+    hint = f'in double quotes it can be written "\\u{ord(match[0]):04x}"'
+    summary = f"the invisible character U+{ord(match[0]):04X}"
+    return Diagnostic("control-character", summary, Location(path, line, column), hint=hint)
+
+
 def _syntax(error: yaml.YAMLError, path: str, text: str) -> Diagnostic:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read as YAML"
+    problem = getattr(error, "problem", None) or "cannot be read as YAML"
     if mark is None:
-        position = getattr(error, "position", 0)
-        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
-        return Diagnostic("yaml-syntax", problem, Location(path, line))
+        return Diagnostic("yaml-syntax", problem, Location(path, 1))
     lines = text.splitlines()
     here = lines[mark.line] if mark.line < len(lines) else ""
+    indent = here[: len(here) - len(here.lstrip())]
+    began = getattr(error, "context_mark", None)
     hint = None
-    if "\t" in here[: mark.column + 1]:
+    if mark.column < len(indent) and "\t" in indent:
         problem, hint = "a tab in the indentation", "indent with spaces; YAML does not allow tabs there"
+    elif began is not None and began.line < mark.line:
+        hint = f"{getattr(error, 'context', None) or 'in what'} that begins in line {began.line + 1}"
     return Diagnostic("yaml-syntax", problem, Location(path, mark.line + 1, mark.column + 1), hint=hint)
 
 
@@ -106,7 +141,9 @@ class _Reader:
         self._parser: Any = yaml.CSafeLoader(text)  # typed as a loader only; the scanner below it is what we use
         self._path = path
         self._nodes = 0
-        self._anchors: dict[str, tuple[Any, Marks, int] | None] = {}
+        self._text = 0
+        self._deepest = 0
+        self._anchors: dict[str, _Anchored | None] = {}
         self.diagnostics: list[Diagnostic] = []
 
     def documents(self) -> Iterator[Document]:
@@ -117,50 +154,65 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 self._anchors.clear()
                 value, marks = self._node(self._parser.get_event(), 0)
+                if value is None and event.explicit:
+                    marks.at = _at(event)  # an empty value begins where the next thing stands: point at its '---'
                 yield Document(value, marks)
 
     def _node(self, event: yaml.Event, depth: int) -> tuple[Any, Marks]:
-        self._nodes += 1
-        if self._nodes > NODE_LIMIT:
-            self._stop(event, "too-large", f"more than {NODE_LIMIT:,} values", "split the file")
+        self._spend(event, nodes=1)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._alias(event, depth)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         marks = Marks(_at(event))
-        if event.tag is not None and event.tag != "!":
-            self._fault(marks.at, "yaml-tag", f"the tag {event.tag!r} is not supported", "remove the tag")
-        before = self._nodes
-        if event.anchor is not None:
-            self._anchors[event.anchor] = None
-        if isinstance(event, yaml.ScalarEvent):
-            value = self._scalar(event, marks.at)
-        elif depth >= DEPTH_LIMIT:
-            self._stop(event, "too-deep", f"nested deeper than {DEPTH_LIMIT} levels", "flatten the document")
-        elif isinstance(event, yaml.SequenceStartEvent):
-            value = self._sequence(marks, depth)
-        else:
-            value = self._mapping(marks, depth)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (value, marks, self._nodes - before + 1)
+        self._refuse_tag(event, marks.at)
+        if event.anchor is None:
+            return self._value(event, marks, depth), marks
+        self._anchors[event.anchor] = None
+        nodes, text, deepest = self._nodes - 1, self._text, self._deepest
+        self._deepest = depth
+        value = self._value(event, marks, depth)
+        height = self._deepest - depth
+        self._anchors[event.anchor] = _Anchored(value, marks, self._nodes - nodes, self._text - text, height)
+        self._deepest = max(deepest, self._deepest)
         return value, marks
 
-    def _alias(self, event: yaml.AliasEvent) -> tuple[Any, Marks]:
+    def _value(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, marks: Marks, depth: int) -> Any:
+        if isinstance(event, yaml.ScalarEvent):
+            self._spend(event, text=len(event.value))
+            return self._scalar(event, marks.at)
+        self._descend(event, depth + 1)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(marks, depth)
+        return self._mapping(marks, depth)
+
+    def _alias(self, event: yaml.AliasEvent, depth: int) -> tuple[Any, Marks]:
         if event.anchor not in self._anchors:
             self._stop(event, "yaml-alias", f"the alias *{event.anchor} has no anchor", None)
         target = self._anchors[event.anchor]
         if target is None:
             self._stop(event, "yaml-alias", f"the alias *{event.anchor} stands inside its own anchor", None)
-        value, marks, weight = target
-        self._nodes += weight
-        if self._nodes > NODE_LIMIT:
-            self._stop(
-                event,
-                "too-large",
-                f"aliases expand to more than {NODE_LIMIT:,} values",
-                "write fewer aliases",
-            )
+        self._spend(event, nodes=target.nodes, text=target.text)
+        self._descend(event, depth + target.height)
         # Text behind an alias is pointed at where the alias stands: that is what the reader sees.
-        return value, Marks(_at(event), None, marks.children)
+        return target.value, Marks(_at(event), None, target.marks.children)
+
+    def _spend(self, event: yaml.Event, *, nodes: int = 0, text: int = 0) -> None:
+        self._nodes += nodes
+        self._text += text
+        if self._nodes > NODE_LIMIT:
+            self._stop(event, "too-large", f"more than {NODE_LIMIT:,} values, aliases expanded", "split the file")
+        if self._text > TEXT_LIMIT:
+            self._stop(event, "too-large", f"aliases expand to more than {TEXT_LIMIT:,} characters", "use fewer")
+
+    def _descend(self, event: yaml.Event, depth: int) -> None:
+        self._deepest = max(self._deepest, depth)
+        if depth > DEPTH_LIMIT:
+            self._stop(event, "too-deep", f"nested deeper than {DEPTH_LIMIT} levels", "flatten the document")
+
+    def _refuse_tag(self, event: yaml.Event, at: Position) -> None:
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag != "!":
+            self._fault(at, "yaml-tag", f"the tag {tag!r} is not supported", "remove the tag")
 
     def _sequence(self, marks: Marks, depth: int) -> list[Any]:
         items: list[Any] = []
@@ -187,21 +239,25 @@ class _Reader:
             marks.children[key] = below
         return mapping
 
-    def _key(self, event: yaml.Event, at: tuple[int, int], depth: int) -> str | None:
-        if isinstance(event, yaml.ScalarEvent):
-            plain = event.implicit[0]
-            if plain and event.value == "<<":
-                self._fault(at, "yaml-merge-key", "merge keys ('<<') are not in YAML 1.2", "write the keys out")
-                return None
-            if not plain or event.value not in _NULLS:
-                return str(event.value)
-            self._fault(at, "yaml-key", "a key is empty or null", "keys are strings; quote it if it is meant")
+    def _key(self, event: yaml.Event, at: Position, depth: int) -> str | None:
+        if not isinstance(event, yaml.ScalarEvent):
+            self._node(event, depth + 1)
+            self._fault(at, "yaml-key", "a key is a list, a mapping or an alias", "keys are strings")
             return None
-        self._node(event, depth + 1)
-        self._fault(at, "yaml-key", "a key is a list, a mapping or an alias", "keys are strings")
+        key = str(event.value)
+        self._spend(event, text=len(key))
+        self._refuse_tag(event, at)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = _Anchored(key, Marks(at), 1, len(key), 0)
+        if not event.implicit[0] or (key != "<<" and key not in _NULLS):
+            return key
+        if key == "<<":
+            self._fault(at, "yaml-merge-key", "merge keys ('<<') are not in YAML 1.2", "write the keys out")
+        else:
+            self._fault(at, "yaml-key", "a key is empty or null", "keys are strings; quote it if it is meant")
         return None
 
-    def _scalar(self, event: yaml.ScalarEvent, at: tuple[int, int]) -> Any:
+    def _scalar(self, event: yaml.ScalarEvent, at: Position) -> Any:
         text: str = event.value
         if not event.implicit[0] or event.style:
             return text
@@ -218,15 +274,16 @@ class _Reader:
             return text
         return self._number(text, at)
 
-    def _number(self, text: str, at: tuple[int, int]) -> Any:
+    def _number(self, text: str, at: Position) -> Any:
         value: int | float
         if _INT.match(text):
-            if len(text) > 1 and text.lstrip("+-").startswith("0") and text.strip("+-0"):
-                hint = "quote it if the zeros matter"
-                summary = f"{text} is read as the decimal number {text.lstrip('+-').lstrip('0')}"
-                self._fault(at, "ambiguous-scalar", summary, hint, severity="warning")
+            significant = text.lstrip("+-0")
+            if significant and text.lstrip("+-").startswith("0"):
+                summary = f"{_cut(text)} is read as the decimal number {_cut(significant)}"
+                self._fault(at, "ambiguous-scalar", summary, "quote it if the zeros matter", severity="warning")
             # int() of thousands of digits is slow, and refused by Python: their count alone says they are too many.
-            value = int(text) if len(text) <= 40 else SAFE_INTEGER * 2
+            value = int(significant or "0") if len(significant) <= 40 else SAFE_INTEGER * 2
+            value = -value if text.startswith("-") else value
         elif _RADIX.match(text):
             value = int(text, 0) if len(text) <= 40 else SAFE_INTEGER * 2
         elif _FLOAT.match(text):
@@ -237,16 +294,16 @@ class _Reader:
         else:
             return text
         if isinstance(value, int) and abs(value) > SAFE_INTEGER:
-            self._fault(at, "not-json", f"{text[:40]} is beyond ±2^53, which JSON cannot carry", "quote it")
+            self._fault(at, "not-json", f"{_cut(text)} is beyond ±2^53, which JSON cannot carry", "quote it")
             return None
         if value in (float("inf"), float("-inf")):
-            self._fault(at, "not-json", f"{text[:40]} is too large for JSON", "quote it if it is text")
+            self._fault(at, "not-json", f"{_cut(text)} is too large for JSON", "quote it if it is text")
             return None
         return value
 
     def _fault(
         self,
-        at: tuple[int, int],
+        at: Position,
         code: str,
         summary: str,
         hint: str | None,
@@ -259,7 +316,11 @@ class _Reader:
         raise _Stop(Diagnostic(code, summary, Location(self._path, *_at(event)), hint=hint))
 
 
-def _at(event: yaml.Event) -> tuple[int, int]:
+def _at(event: yaml.Event) -> Position:
     mark = event.start_mark
     assert mark is not None  # only events that were not parsed from text have none
     return mark.line + 1, mark.column + 1
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"

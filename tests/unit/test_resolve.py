@@ -1,0 +1,86 @@
+"""What the platform would see of a spec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reconciler.errors import Location
+from reconciler.job import Policy, Upload
+from reconciler.resolve import WrittenSpec, fingerprint, resolve
+from reconciler.spec import JobSpec
+
+BASE = {"name": "a", "pipeline_type": "batch", "pipeline_key": "k"}
+
+
+def written(line: int = 1, uploads: dict[str, Upload] | None = None, **changes: Any) -> WrittenSpec:
+    raw = {**BASE, **changes}
+    return WrittenSpec(JobSpec.model_validate(raw), raw, Location("specs/a.yaml", line, 1), uploads or {})
+
+
+def upload(name: str, content: str) -> Upload:
+    return Upload(f"specs/{name}", f"{name}.{content}", f"sha256:{content}", 1, "text/csv")
+
+
+def test_the_request_is_the_document_without_name_and_policies() -> None:
+    jobs, _ = resolve([written(pipeline_version="1", parameters={"w": {"parallelism": 2}}, reconcile={})])
+    assert jobs["a"].request == {
+        "pipeline_type": "batch",
+        "pipeline_key": "k",
+        "pipeline_version": "1",
+        "parameters": {"w": {"parallelism": 2}},
+    }
+
+
+def test_the_fingerprint_is_pinned() -> None:
+    # A value that ever changed would submit every job of every user once more.
+    jobs, _ = resolve([written(inputs={"p": [{"file_id": "ä.csv", "metadata": {"weight": 1.0}}]})])
+    assert jobs["a"].fingerprint == "sha256:13bfb23d0377fe4dd76c58d5fd20365629c5b7a51356951927e344f8d73704c5"
+
+
+def test_a_local_file_is_sent_by_its_content_not_its_path() -> None:
+    one = written(
+        uploads={"x.csv": upload("x.csv", "1")}, inputs={"p": [{"path": "x.csv", "metadata": {"class": "c"}}]}
+    )
+    two = written(
+        uploads={"./x.csv": upload("x.csv", "1")}, inputs={"p": [{"path": "./x.csv", "metadata": {"class": "c"}}]}
+    )
+    changed = written(
+        uploads={"x.csv": upload("x.csv", "2")}, inputs={"p": [{"path": "x.csv", "metadata": {"class": "c"}}]}
+    )
+    first, second, third = (resolve([spec])[0]["a"] for spec in (one, two, changed))
+    assert first.request["inputs"] == {"p": [{"file_id": "x.csv.1", "metadata": {"class": "c"}}]}
+    assert first.fingerprint == second.fingerprint != third.fingerprint
+    assert [u.file_id for u in first.uploads] == ["x.csv.1"]
+
+
+def test_a_file_used_twice_is_uploaded_once() -> None:
+    both = {"x.csv": upload("x.csv", "1"), "./x.csv": upload("x.csv", "1")}
+    jobs, _ = resolve([written(uploads=both, inputs={"p": [{"path": "x.csv"}], "q": [{"path": "./x.csv"}]})])
+    assert len(jobs["a"].uploads) == 1
+
+
+def test_policies_are_the_tools_own() -> None:
+    jobs, _ = resolve([written(reconcile={"retry": {"attempts": 3}, "on_change": "keep"})])
+    assert jobs["a"].policy == Policy(attempts=3, on_change="keep")
+    assert resolve([written()])[0]["a"].policy == Policy(attempts=1, on_change="cancel")
+
+
+def test_a_name_that_is_taken_names_both_places_and_keeps_the_first() -> None:
+    jobs, faults = resolve([written(1), written(5, pipeline_key="other"), written(9)])
+    assert jobs["a"].request["pipeline_key"] == "k"
+    assert [(str(f.location), f.code) for f in faults] == [
+        ("specs/a.yaml:5:1", "duplicate-name"),
+        ("specs/a.yaml:9:1", "duplicate-name"),
+    ]
+    assert all("specs/a.yaml:1:1" in f.summary for f in faults)
+
+
+def test_names_that_only_look_alike_are_two_jobs() -> None:
+    jobs, faults = resolve([written(name="caf\u00e9"), written(name="cafe\u0301")])
+    assert len(jobs) == 2
+    assert faults == []
+
+
+def test_fingerprints_are_of_canonical_json() -> None:
+    assert fingerprint({"b": 1.0, "a": "\u00e9"}) == fingerprint({"a": "\u00e9", "b": 1})
+    assert fingerprint({}) == "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
