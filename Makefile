@@ -4,12 +4,13 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m reconciler
 RESULTS := .reconciler/results
 
-.PHONY: help demo test check cover schemas clean-demo
+.PHONY: help demo test check cover schemas clean-demo invariants torture
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 .venv/installed: pyproject.toml
+	@echo 'Making a virtual environment in .venv; the first time this takes a minute.'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[service]'
@@ -43,6 +44,12 @@ clean-demo:  ## Forget what the demo did
 test: .venv/developing  ## Run the quick tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+invariants: .venv/developing  ## Kill the client at every point, on every kind of platform (minutes)
+	$(BIN)/python -m pytest -n auto tests/invariants -m slow
+
+torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
+	$(BIN)/python tests/invariants/torture.py --kills 10000
+
 cover: .venv/developing  ## Run the quick tests and show what they do not reach
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report term
 
@@ -50,6 +57,8 @@ check: .venv/developing  ## Run the linters and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@for folder in reconciler/service/pipelines/*/; do \
+		(cd "$$folder" && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" *.py) || exit 1; done
 	$(BIN)/lint-imports
 
 schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots anew

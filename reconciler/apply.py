@@ -79,7 +79,9 @@ async def _carry_out_one(action: Action, commit: str | None, tools: Tools) -> Ou
                 return await _retry(action, tools)
             case "cancel":
                 status = await _cancel(action, tools)
-                await tools.journal.append(Forgotten(name=action.name, at=tools.timestamp()))
+                await tools.journal.append(
+                    Forgotten(name=action.name, at=tools.timestamp(), job_id=action.job_id or "")
+                )
                 return _done(action, status=status)
             case _:
                 return await _record_only(action, commit, tools)
@@ -188,7 +190,9 @@ async def _observe(action: Action, tools: Tools) -> str | None:
 async def _retry(action: Action, tools: Tools) -> Outcome:
     assert action.job_id is not None
     assert action.attempt is not None
-    await tools.journal.append(Retried(name=action.name, at=tools.timestamp(), attempt=action.attempt))
+    await tools.journal.append(
+        Retried(name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt)
+    )
     try:
         await tools.client.retry(action.job_id)
     except PlatformError:
@@ -218,8 +222,14 @@ async def _record_only(action: Action, commit: str | None, tools: Tools) -> Outc
         )
         await tools.journal.append(entry)
     elif action.action == "move":
-        moved = Moved(name=action.name, at=at, moved_from=action.moved_from or "", spec_path=action.spec_path or "")
+        moved = Moved(
+            name=action.name,
+            at=at,
+            job_id=action.job_id or "",
+            moved_from=action.moved_from or "",
+            spec_path=action.spec_path or "",
+        )
         await tools.journal.append(moved)
     else:
-        await tools.journal.append(Forgotten(name=action.name, at=at))
+        await tools.journal.append(Forgotten(name=action.name, at=at, job_id=action.job_id or ""))
     return _done(action)

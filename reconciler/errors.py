@@ -130,4 +130,5 @@ class Interrupted(ReconcilerError):
 
     def __init__(self, signal_number: int) -> None:
         super().__init__("stopped by a signal; the state is consistent", "run the command again to go on")
-        self.exit_code = ExitCode.SIGTERM if signal_number == 15 else ExitCode.SIGINT
+        # SIGHUP, a terminal that went away, ends a run as SIGTERM does.
+        self.exit_code = ExitCode.SIGINT if signal_number == 2 else ExitCode.SIGTERM

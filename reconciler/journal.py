@@ -7,8 +7,10 @@ and is dropped; damage anywhere else is an error, since it could hide a job.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from reconciler.durable import remove_file, replace_file
+from reconciler.durable import read_file, remove_file, replace_file
 from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.record import Entry, Intent
@@ -50,12 +52,10 @@ def read_journal(path: Path, state: State | None) -> Leftover | None:
     Raises `StateError` when it is damaged, or does not belong to this state.
     """
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
+        data = read_file(path)
     except OSError as error:
         raise StateError(f"the journal {path} cannot be read: {error.strerror}") from error
-    records = _records(data, path)
+    records = _records(data or b"", path)
     if not records:
         return None
     try:
@@ -97,6 +97,9 @@ def _belongs(header: Header, state: State | None, path: Path) -> None:
         raise StateError(f"there is a journal {path}, but no state that it belongs to", f"restore the state; {keep}")
     if header.lineage != state.lineage:
         raise StateError(f"the journal {path} belongs to another state (lineage {header.lineage})", keep)
+    if header.endpoint != state.endpoint:
+        message = f"the journal {path} names jobs of {header.endpoint}, not of {state.endpoint}"
+        raise StateError(message, f"run 'reconciler apply' with --endpoint {header.endpoint} first; {keep}")
     if header.serial > state.serial:
         message = f"the journal {path} is ahead of the state: serial {header.serial}, not {state.serial}"
         raise StateError(message, f"the state was put back to an older one: restore serial {header.serial}; {keep}")
@@ -121,6 +124,7 @@ class Journal:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._writing = threading.Lock()
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._broken: StateError | None = None
@@ -158,10 +162,10 @@ class Journal:
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # RuntimeError: Python is on its way out and starts no threads
                 # A failed sync must not be tried again: the pages may be gone and look clean.
                 self._broken = StateError(
-                    f"the journal {self._path} cannot be written: {error.strerror}",
+                    f"the journal {self._path} cannot be written: {getattr(error, 'strerror', None) or error}",
                     "make room or make the folder writable, then run the command again: it settles what was cut off",
                 )
                 batch, self._waiting = [*batch, *self._waiting], []
@@ -174,14 +178,20 @@ class Journal:
                     done.set_result(None)
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        os.fsync(self._descriptor)
+        with self._writing:  # a descriptor that was closed meanwhile may be another file's by now
+            if self._descriptor < 0:
+                raise OSError(errno.EBADF, "it is closed")
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Release the file; it stays on the disk."""
-        os.close(self._descriptor)
+        """Release the file; it stays on the disk. Waits for a write that is under way."""
+        with self._writing:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def finish(path: Path, state: State, unresolved: Sequence[Intent]) -> None:

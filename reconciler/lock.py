@@ -11,37 +11,81 @@ import fcntl
 import getpass
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from reconciler.durable import make_folder, read_file
 from reconciler.errors import StateError, StateLocked
+from reconciler.text import one_line
 
 _POLL = 0.1
 
 
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "ncpfs"})
+"""File systems on which another host may hold a lock that this one does not see."""
+
+
 @contextlib.contextmanager
 def locked(
-    path: Path, command: str, timeout: float = 0.0, sleep: Callable[[float], None] = time.sleep
+    path: Path,
+    command: str,
+    timeout: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
+    shared: Callable[[Path], bool] | None = None,
 ) -> Iterator[None]:
     """Hold the lock file `path` for the length of the block, waiting at most `timeout` seconds for it.
 
-    Raises `StateLocked` when another process holds it, and `StateError` when the file cannot be made.
+    Raises `StateLocked` when another process holds it, or another host may, and `StateError` when the file cannot be
+    made. `shared` tells whether a folder is on a network file system.
     """
     descriptor = _open(path)
     try:
         _acquire(descriptor, path, timeout, sleep)
+        _refuse_other_host(path, shared or on_network)
         _write_holder(descriptor, command)
         yield
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)  # a holder that ended well leaves no note
     finally:
         os.close(descriptor)
 
 
+def _refuse_other_host(path: Path, shared: Callable[[Path], bool]) -> None:
+    """Over a network a free lock proves nothing, if the note says that another host took it and never gave it back."""
+    note = _note(path)
+    if note.get("host") in (None, socket.gethostname()) or not shared(path.parent):
+        return
+    hint = (
+        "locks may not reach across hosts on this network file system. If that command has ended, "
+        f"remove its note: rm {shlex.quote(str(path))}"
+    )
+    raise StateLocked(f"the state is locked by {_holder(path)}, on another host", hint)
+
+
+def on_network(folder: Path) -> bool:
+    """Whether `folder` is on a network file system, as far as the system tells."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        target = str(folder.resolve())
+    except OSError:
+        return False
+    best, kind = "", ""
+    for line in mounts:
+        left, _, right = line.partition(" - ")
+        point = left.split()[4].encode().decode("unicode_escape")
+        if (target + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best):
+            best, kind = point, right.split()[0]
+    return kind in _NETWORK or kind.startswith("fuse.")
+
+
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         hint = "the folder of the state must be writable; nothing was done"
@@ -59,6 +103,9 @@ def _acquire(descriptor: int, path: Path, timeout: float, sleep: Callable[[float
                 raise StateLocked(f"the state is locked by {_holder(path)}", hint) from error
             sleep(_POLL)
             waited += _POLL
+        except OSError as error:
+            hint = "the folder of the state must be on a file system that has locks; nothing was done"
+            raise StateError(f"the lock {path} cannot be taken: {error.strerror}", hint) from error
         else:
             return
 
@@ -84,9 +131,16 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def _note(path: Path) -> dict[str, Any]:
+    try:
+        note = json.loads(read_file(path) or b"{}")
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
 def _holder(path: Path) -> str:
     try:
-        note = json.loads(path.read_bytes())
-        return "'{command}' of {user} on {host}, pid {pid}, since {since}".format(**note)
-    except (OSError, ValueError, KeyError, TypeError):
+        return one_line("'{command}' of {user} on {host}, pid {pid}, since {since}".format(**_note(path)))
+    except (KeyError, TypeError, ValueError, RecursionError):
         return "another process"

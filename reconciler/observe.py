@@ -29,24 +29,36 @@ def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
 
 async def identical(client: Client, name: str, request: JsonObject, jobs: Iterable[ObservedJob]) -> list[ObservedJob]:
     """Those of `jobs` that are what `name` and `request` ask for, newest first. Raises `PlatformError`."""
-    same = []
-    for job in jobs:
-        if job.name != name or not _same_pipeline(job, request):
-            continue
-        full = job
-        if request.get("parameters") and not job.parameters:  # list rows may leave the parameters out
-            seen = await client.observe(job.id)
-            if not isinstance(seen, Seen):
-                raise PlatformError(f"job {job.id} is listed, but could not be read")
-            full = seen.job
-        if not declared_in(request.get("parameters") or {}, full.parameters):
-            continue
-        if _wanted_inputs(request) == _given_inputs(await client.inputs(job.id)):
-            same.append(full)
+    named = [await whole(client, job) for job in jobs if job.name == name and same_pipeline(job, request)]
+    same = [job for job in named if await difference(client, name, request, job) is None]
     return sorted(same, key=lambda j: (j.created_at or "", j.id), reverse=True)
 
 
-def _same_pipeline(job: ObservedJob, request: JsonObject) -> bool:
+async def whole(client: Client, job: ObservedJob) -> ObservedJob:
+    """`job` with its parameters, which rows of a list may leave out. Raises `PlatformError`."""
+    if job.parameters:
+        return job
+    seen = await client.observe(job.id)
+    if not isinstance(seen, Seen):
+        raise PlatformError(f"job {job.id} is listed, but could not be read")
+    return seen.job
+
+
+async def difference(client: Client, name: str, request: JsonObject, job: ObservedJob) -> str | None:
+    """What tells `job` from what `name` and `request` ask for; None when nothing does. Raises `PlatformError`."""
+    if job.name != name:
+        return "name"
+    if not same_pipeline(job, request):
+        return "pipeline"
+    if not declared_in(request.get("parameters") or {}, job.parameters):
+        return "parameters"
+    if _wanted_inputs(request) != _given_inputs(await client.inputs(job.id)):
+        return "inputs"
+    return None
+
+
+def same_pipeline(job: ObservedJob, request: JsonObject) -> bool:
+    """Whether `job` runs the pipeline, and the pinned version if there is one, that `request` asks for."""
     return (
         job.pipeline_key == request["pipeline_key"]
         and job.pipeline_type in ("", request["pipeline_type"])
@@ -112,7 +124,15 @@ def output_names(rows: Iterable[JsonObject]) -> list[str]:
     """A file name for each output: its own, made harmless; with the output's id in front where two have the same."""
     wanted = [(_safe_name(row), str(row.get("id") or index)) for index, row in enumerate(rows)]
     counts = Counter(name.casefold() for name, _ in wanted)
-    return [name if counts[name.casefold()] == 1 else f"{_clean(key)}-{name}" for name, key in wanted]
+    taken = {name for name, count in counts.items() if count == 1}
+    names = []
+    for index, (plain, key) in enumerate(wanted):
+        name = plain if counts[plain.casefold()] == 1 else f"{_clean(key) or index}-{plain}"
+        if name != plain and name.casefold() in taken:  # its id is not its own either
+            name = f"{index}-{name}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def _safe_name(row: JsonObject) -> str:
@@ -124,4 +144,5 @@ def _safe_name(row: JsonObject) -> str:
 def _clean(name: str) -> str:
     """The last part of `name`, without what could leave the folder, hide the file or upset a shell or terminal."""
     last = re.split(r"[/\\]", name)[-1]
-    return re.sub(r"[^\w.,=+@-]", "_", last).lstrip(".-")[:150]
+    safe = re.sub(r"[^\w.,=+@-]", "_", last).lstrip(".-")
+    return safe.encode()[:100].decode(errors="ignore")  # file systems take 255 bytes: the id, the name, and a suffix

@@ -81,6 +81,7 @@ class Plan(_Value):
     options: dict[str, Any] = Field(default_factory=dict, description="How the plan was asked for.")
     actions: tuple[Action, ...] = ()
     warnings: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = Field((), description="Names with a submission whose outcome is unknown.")
 
     def pending(self) -> tuple[Action, ...]:
         """The actions that do something."""
@@ -135,6 +136,7 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
         endpoint=facts.state.endpoint,
         actions=tuple(sorted(actions, key=lambda a: (_rank(a), a.name))),
         warnings=tuple(w for name in names for w in _warnings(name, facts)),
+        unsettled=tuple(sorted(facts.unresolved)),
         **about,
     )
 

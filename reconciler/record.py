@@ -79,6 +79,7 @@ class Retried(_Entry):
     """Written before the platform is asked to run the job again, so that the budget is never overdrawn."""
 
     kind: Literal["retried"] = "retried"
+    job_id: JobId
     attempt: int
 
 
@@ -94,6 +95,7 @@ class Moved(_Entry):
     """The record goes to another name."""
 
     kind: Literal["moved"] = "moved"
+    job_id: JobId
     moved_from: str
     spec_path: str
 
@@ -102,6 +104,7 @@ class Forgotten(_Entry):
     """The record is dropped."""
 
     kind: Literal["forgotten"] = "forgotten"
+    job_id: JobId
 
 
 Entry: TypeAlias = Annotated[
@@ -140,7 +143,8 @@ def fold(state: State, entries: Iterable[Entry]) -> Folded:
             case Moved():
                 _move(entry, jobs, generations)
             case Forgotten():
-                jobs.pop(entry.name, None)
+                if _is_of(entry, jobs.get(entry.name)):
+                    del jobs[entry.name]
             case _:
                 _update(entry, jobs)
     changed = state.model_copy(update={"jobs": jobs, "generations": generations})
@@ -167,7 +171,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         fingerprint=intent.fingerprint,
         request=intent.request,
         spec_path=intent.spec_path,
-        pipeline_version=outcome.job.get("pipeline_version"),
+        pipeline_version=_text(outcome.job, "pipeline_version"),
         status=_status(outcome.job),
         submitted_at=intent.at,
         observed_at=outcome.at,
@@ -184,23 +188,28 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
             fingerprint=entry.fingerprint,
             request=entry.request,
             spec_path=entry.spec_path,
-            pipeline_version=entry.job.get("pipeline_version"),
+            pipeline_version=_text(entry.job, "pipeline_version"),
             status=_status(entry.job),
-            submitted_at=entry.job.get("created_at"),
+            submitted_at=_text(entry.job, "created_at"),
             observed_at=entry.at,
             commit=entry.commit,
             observed=entry.job,
         )
         return
     record = jobs.get(entry.name)
-    if record is None:
+    if record is None or not _is_of(entry, record):
         return
     if isinstance(entry, Retried):
         # Until the platform has been asked, the job may be running again: it counts as in flight.
         update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
         jobs[entry.name] = record.model_copy(update=update)
-    elif entry.job_id == record.job_id:
+    else:
         jobs[entry.name] = _observed(record, entry)
+
+
+def _is_of(entry: Retried | Observed | Moved | Forgotten, record: RecordedJob | None) -> bool:
+    """Whether `entry` is about this very record: a journal may be older than the state that it is folded into."""
+    return record is not None and record.job_id == entry.job_id
 
 
 def _observed(record: RecordedJob, entry: Observed) -> RecordedJob:
@@ -215,28 +224,33 @@ def _observed(record: RecordedJob, entry: Observed) -> RecordedJob:
         "status": _status(entry.job),
         "observed_at": entry.at,
         "gone": False,
-        "pipeline_version": entry.job.get("pipeline_version") or record.pipeline_version,
+        "pipeline_version": _text(entry.job, "pipeline_version") or record.pipeline_version,
     }
     return record.model_copy(update=update)
 
 
 def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int]) -> None:
-    record = jobs.pop(entry.moved_from, None)
-    if record is not None:
+    record = jobs.get(entry.moved_from)
+    if record is not None and _is_of(entry, record):
+        del jobs[entry.moved_from]
         jobs[entry.name] = record.model_copy(update={"spec_path": entry.spec_path})
         generations[entry.name] = max(generations.get(entry.name, 0), generations.get(entry.moved_from, 0))
 
 
+def _text(job: Mapping[str, Any], key: str) -> str | None:
+    """A field of a job object as the platform sent it: whatever is not text is taken as absent."""
+    value = job.get(key)
+    return value if isinstance(value, str) else None
+
+
 def _status(job: Mapping[str, Any]) -> str:
-    status = job.get("status")
-    return status if isinstance(status, str) else "UNKNOWN"
+    return _text(job, "status") or "UNKNOWN"
 
 
 def _ended_at(job: Mapping[str, Any], status: str) -> str | None:
     if not is_terminal(status):
         return None
-    value = job.get(f"{status.lower()}_at")
-    return value if isinstance(value, str) else None
+    return _text(job, f"{status.lower()}_at")
 
 
 def observed(name: str, job: ObservedJob, at: str) -> Observed:

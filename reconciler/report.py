@@ -122,6 +122,8 @@ def _verdict(plan: Plan) -> str:
         parts.append(f"{summary['keep']:,} unchanged")
     if not plan.pending():
         rest = [p for p in parts if not p.endswith("unchanged")]
+        if plan.unsettled:
+            return f"{plural(len(plan.unsettled), 'submission')} to settle first; nothing else is to be done."
         return "No changes" + (f" ({', '.join(rest)})" if rest else "") + ": nothing is to be done."
     return "Plan: " + ", ".join(parts) + "."
 

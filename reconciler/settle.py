@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from reconciler.client import Client
 from reconciler.errors import PlatformError
 from reconciler.job import ObservedJob, State
-from reconciler.observe import identical, parse_time
+from reconciler.observe import identical, parse_time, same_pipeline
 from reconciler.record import Intent, NotSubmitted, Submitted
 
 _CLOCK_STEP = timedelta(seconds=2)
@@ -73,13 +73,17 @@ async def _look(
         listed = [j async for j in client.jobs() if j.name in names and j.id not in known]
         for intent in intents:
             since = _since(intent, client, now)
-            recent = [j for j in listed if (parse_time(j.created_at) or since) >= since]
+            recent = [j for j in listed if j.name == intent.name and (parse_time(j.created_at) or since) >= since]
             same = await identical(client, intent.name, intent.request, recent)
             if len(same) == 1:
                 found[intent.name] = same[0]
             elif same:
                 ids = ", ".join(j.id for j in same)
                 unresolved[intent.name] = f"{len(same)} jobs fit: {ids}"
+            elif near := [j for j in recent if same_pipeline(j, intent.request)]:
+                # The platform may show values in another way than it was given them: that is no proof of absence.
+                ids = ", ".join(j.id for j in near)
+                unresolved[intent.name] = f"made since, with that name, but not quite what was submitted: {ids}"
     except PlatformError as error:
         for intent in intents:
             unresolved.setdefault(intent.name, f"the platform could not be searched: {error.message}")

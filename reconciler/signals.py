@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks to stop in good order, the second stops at once. Both leave a consistent state."""
+"""SIGINT, SIGTERM and SIGHUP: the first asks to stop in good order, the second stops at once. Both are safe."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals(told: Callable[[int], None] = lambda number: None) -> Iterator[Stop]:
-    """Handle SIGINT and SIGTERM inside a running event loop for the length of the block; `told` once, by the first."""
+    """Handle them inside a running event loop for the length of the block; `told` once, by the first."""
     stop = Stop()
     loop = asyncio.get_running_loop()
 
@@ -67,7 +67,7 @@ def stop_on_signals(told: Callable[[int], None] = lambda number: None) -> Iterat
         if first:
             told(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, handle, number)
     try:

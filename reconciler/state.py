@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import stat
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reconciler.check import route_text
-from reconciler.durable import replace_file
+from reconciler.durable import make_folder, read_file, replace_file
 from reconciler.errors import StateError
 from reconciler.job import State
 
@@ -32,15 +34,24 @@ def read_state(path: Path) -> State | None:
     Raises `StateError` for anything that is not a whole state of this version, naming the line where it can.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        return None
+        data = read_file(path)
     except OSError as error:
         hint = "give the file itself with --state, not a link to it" if path.is_symlink() else None
         raise StateError(f"the state {path} cannot be read: {error.strerror}", hint) from error
-    return _parse(data, path)
+    return None if data is None else _parse(data, path)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises `StateError` for a file that is not ours to replace, or that everybody may change."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return
+    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+        message = f"{path} belongs to user {status.st_uid}, and this is user {os.geteuid()}"
+        raise StateError(message, f"run as that user, or make it yours: sudo chown {os.geteuid()} {path}")
+    if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWOTH:
+        raise StateError(f"{path} can be changed by everybody on this machine", f"chmod 600 {path}")
 
 
 def _parse(data: bytes, path: Path) -> State:
@@ -51,7 +62,11 @@ def _parse(data: bytes, path: Path) -> State:
         hint = "take one side whole, best the one with the higher serial; nothing was changed"
         raise StateError(f"{path}:{line}: the state has merge conflict markers", hint)
     try:
-        raw = json.loads(data.decode(), object_pairs_hook=_no_duplicates)
+        raw = json.loads(data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_not_json, parse_float=_finite)
+        if rb"\ud" in data.lower():  # half a surrogate pair can be read, but never written again
+            json.dumps(raw, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise StateError(f"the state {path} holds text that is not Unicode", _WAY_OUT) from error
     except UnicodeDecodeError as error:
         raise StateError(f"the state {path} is not UTF-8 at byte {error.start}", _WAY_OUT) from error
     except json.JSONDecodeError as error:
@@ -82,6 +97,15 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
+def _not_json(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _not_json(text)
+
+
 def dumps(state: State) -> bytes:
     """The bytes of the state file: pretty-printed, keys sorted, stable."""
     text = json.dumps(state.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -98,7 +122,7 @@ def save(path: Path, before: State | None, after: State) -> State:
             return before
         after = after.model_copy(update={"serial": before.serial + 1})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         replace_file(path, dumps(after))
     except OSError as error:
         raise StateError(f"the state {path} cannot be written: {error.strerror}", _hint(error)) from error

@@ -11,6 +11,7 @@ import click
 
 from reconciler import __version__
 from reconciler.cli.changing import apply, plan, validate
+from reconciler.cli.deciding import import_, settle
 from reconciler.cli.observing import events, outputs, status, wait
 from reconciler.cli.options import Options, common
 from reconciler.cli.output import use_colour
@@ -38,7 +39,7 @@ def cli(options: Options, folder: str | None) -> int:
     return ExitCode.OK
 
 
-for command in (validate, plan, apply, status, wait, events, outputs, schema, pipelines, serve):
+for command in (validate, plan, apply, status, wait, events, outputs, settle, import_, schema, pipelines, serve):
     cli.add_command(command)
 
 

@@ -58,6 +58,7 @@ async def _wait(options: Options, names: Sequence[str], limit: float | None, *, 
 
 
 def _report(options: Options, seen: Status, *, failed: bool) -> int:
+    from reconciler.reconcile.session import unknown_hint
     from reconciler.report import jobs_json, jobs_text
 
     show(options, jobs_text(seen.records, paint()), jobs_json(seen.records))
@@ -67,7 +68,7 @@ def _report(options: Options, seen: Status, *, failed: bool) -> int:
     if any(" was not observed: " in text for text in seen.notes):
         codes.append(ExitCode.TRY_LATER)
     for name, reason in seen.unsettled.items():
-        note(options, f"unknown: {name}: {reason}")
+        note(options, f"unknown: {name}: {reason}\n         {unknown_hint(name)}")
         codes.append(ExitCode.UNKNOWN)
     if failed and any(r.status in ("FAILED", "CANCELLED") for r in seen.records.values()):
         codes.append(ExitCode.JOBS_FAILED)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -46,7 +47,8 @@ def show(options: Options, text: str, document: Any) -> None:
 
 def note(options: Options, text: str) -> None:
     if not options.quiet:
-        click.echo(text, err=True)
+        with suppress(OSError):  # nobody reads stderr any more: that must not end the work
+            click.echo(text, err=True)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

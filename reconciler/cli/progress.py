@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -71,7 +71,8 @@ class Reporter:
 
     @staticmethod
     def _say(text: str) -> None:
-        click.echo(text, err=True)
+        with suppress(OSError):  # the terminal may be gone: the work goes on without it
+            click.echo(text, err=True)
 
 
 @contextmanager

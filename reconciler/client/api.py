@@ -144,7 +144,8 @@ class Client:
         return response.value
 
     async def _rows(self, path: str, key: str, query: Mapping[str, Any]) -> AsyncIterator[JsonObject]:
-        offset = 0
+        """All rows, over the pages. Raises `PlatformError`, also for a list that may lack rows: it could hide a job."""
+        offset, seen = 0, set[str]()
         for _ in range(_PAGES):
             response = await self._transport.ask("GET", path, params={**query, "offset": offset, "limit": PAGE})
             if not response.ok:
@@ -153,11 +154,18 @@ class Client:
             if page is None:
                 raise PlatformUnavailable(f"GET {path}: the answer is not a list of {key}")
             items, total = page
+            new = {_row_key(item) for item in items} - seen
+            seen |= new
             for item in items:
                 yield item
             offset += len(items)
-            if not items or (total is not None and offset >= total):
+            short, all_told = len(items) < PAGE, total is not None and offset >= total
+            if not items or (short and all_told):  # after a full page there may be more: a total may be the page's own
                 return
+            if not new:
+                if all_told or (short and total is None):
+                    return
+                raise PlatformUnavailable(f"GET {path}: a page holds nothing new; the platform may ignore the offset")
         raise PlatformUnavailable(f"GET {path}: more than {_PAGES:,} pages; the platform may repeat itself")
 
     async def has_file(self, upload: Upload) -> bool:
@@ -194,3 +202,8 @@ class Client:
         with path.open("xb") as file:
             await self._transport.download(ref, file.write)
             return file.tell()
+
+
+def _row_key(row: JsonObject) -> str:
+    """What tells a row from others: its id, while the rest of it may change between two pages."""
+    return repr(row["id"]) if "id" in row else repr(row)

@@ -7,14 +7,14 @@ Redirects are not followed: a redirected POST turns into a GET, and the key must
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import tenacity
@@ -33,14 +33,14 @@ _KEY = re.compile(r"[\x21-\x7e]+\Z")
 
 def normalise_endpoint(url: str) -> str:
     """The base URL with its version: `https://host` and `https://host/v0.5/` both give `https://host/v0.5`."""
+    if "@" in url or "?" in url or "#" in url:  # not shown: what is before an @ is a password
+        raise UsageError("the endpoint must not hold credentials, a query or a fragment", "the key is ATAI_API_KEY")
     try:
         parsed = httpx.URL(url.strip())
     except httpx.InvalidURL as error:
         raise UsageError(f"the endpoint {url!r} is not a URL: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
         raise UsageError(f"the endpoint {url!r} is not an http(s) URL", "for example http://127.0.0.1:8750, or local")
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        raise UsageError("the endpoint must not hold credentials, a query or a fragment", "the key is ATAI_API_KEY")
     path = parsed.path.rstrip("/")
     return str(parsed.copy_with(path=path or "/v0.5"))
 
@@ -70,11 +70,9 @@ class Response:
         """The error that this answer is."""
         message, suggestion, code = wire.error_text(self.status, self.text)
         if 300 <= self.status < 400:
-            target = urlsplit(self.headers.get("location", "")).netloc or "another place"
-            message, suggestion = (
-                f"HTTP {self.status}: redirected to {target}",
-                "redirects are not followed: fix --endpoint",
-            )
+            target = wire.host(self.headers.get("location", "")) or "another place"
+            message = f"HTTP {self.status}: redirected to {target}"
+            suggestion = "redirects are not followed: fix --endpoint"
         elif self.status == 401:
             suggestion = suggestion or "check ATAI_API_KEY: keys belong to one deployment"
         kind = PlatformUnavailable if self.status in _AGAIN else PlatformError
@@ -114,7 +112,8 @@ class Transport:
             timeout=httpx.Timeout(REQUEST_TIMEOUT, connect=10.0),
             limits=httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism),
             follow_redirects=False,
-            headers={"user-agent": "reconciler"},
+            # One compression on top of another lets a few bytes fill the memory; one alone is bounded by a chunk.
+            headers={"user-agent": "reconciler", "accept-encoding": "gzip"},
         )
 
     async def __aenter__(self) -> Transport:
@@ -163,7 +162,8 @@ class Transport:
             asked = None
             if state.outcome is not None and not state.outcome.failed:
                 asked = self._asked_to_wait(state.outcome.result())
-            return jitter(state) if asked is None else asked
+            # "At once" is not followed to the letter: the budget counts seconds waited, so it would last for ever.
+            return asked if asked is not None and asked >= 1 else jitter(state)
 
         def spent(state: tenacity.RetryCallState) -> bool:
             return state.idle_for + state.upcoming_sleep > self._timing.budget
@@ -188,12 +188,10 @@ class Transport:
         text = response.headers.get("retry-after", "").strip()
         if text.isdecimal() and len(text) < 10:
             return float(text)
-        try:
-            until = parsedate_to_datetime(text)
-        except ValueError:
+        until = wire.http_date(text)
+        if until is None:
             return None
-        now = self.platform_now() or self._timing.now()
-        return max(0.0, (until.astimezone(UTC) - now).total_seconds())
+        return (until - (self.platform_now() or self._timing.now())).total_seconds()
 
     async def _once(
         self,
@@ -204,17 +202,22 @@ class Transport:
         make_files: Callable[[], Any] | None = None,
         **request: Any,
     ) -> Response:
-        """One attempt. Raises `NotSent` or `NoAnswer`."""
+        """One attempt. Raises `NotSent` or `NoAnswer`, and OSError for a file that cannot be read."""
         what = f"{method} {self._base}{path}"
         files = make_files() if make_files else None
+        try:
+            built = self._http.build_request(
+                method, self._base + path, headers={**self._auth(), **(headers or {})}, files=files, **request
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise NotSent(f"{what}: cannot be asked: {self._redacted(_reason(error))}") from error
         try:
             async with (
                 self._turns,
                 asyncio.timeout(None if files else REQUEST_TIMEOUT),
-                self._http.stream(
-                    method, self._base + path, headers={**self._auth(), **(headers or {})}, files=files, **request
-                ) as raw,
+                aclosing(await self._http.send(built, stream=True)) as raw,
             ):
+                self._note_clock(raw)
                 return self._response(raw, await self._body(raw))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             hint = "check --endpoint and the network; nothing was sent"
@@ -223,6 +226,7 @@ class Transport:
             raise NoAnswer(f"{what}: no usable answer: {self._redacted(_reason(error))}") from error
 
     async def _body(self, raw: httpx.Response) -> bytes:
+        _one_compression(raw)
         body = bytearray()
         async for chunk in raw.aiter_bytes(1 << 16):
             body += chunk
@@ -233,15 +237,19 @@ class Transport:
     def _response(self, raw: httpx.Response, body: bytes) -> Response:
         text = self._redacted(body.decode("utf-8", "replace"))
         try:
-            value = wire.loads(text) if text else None
+            value = wire.loads(text)
+            # JSON can spell the key in many ways; written again it has one.
+            plain, key = json.dumps(value, ensure_ascii=False), json.dumps(self._key or "")[1:-1]
+            if key and key in plain:
+                text = plain.replace(key, "[key]")
+                value = wire.loads(text)
         except ValueError:
             value = None
-        if date := raw.headers.get("date"):
-            try:
-                self._clock_offset = parsedate_to_datetime(date).astimezone(UTC) - self._timing.now()
-            except ValueError:
-                self._clock_offset = None
         return Response(raw.status_code, raw.headers, text, value)
+
+    def _note_clock(self, raw: httpx.Response) -> None:
+        if date := wire.http_date(raw.headers.get("date", "")):
+            self._clock_offset = date - self._timing.now()
 
     def _auth(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self._key}"} if self._key else {}
@@ -256,17 +264,27 @@ class Transport:
         Raises `PlatformError`.
         """
         own = ref.startswith("/") and not ref.startswith("//")
-        if not own and httpx.URL(ref).scheme not in ("http", "https"):
-            raise PlatformError("the platform gave a reference that is not an http(s) URL; it was not followed")
-        url, headers = (self._base + ref, self._auth()) if own else (ref, {})
         try:
-            async with self._turns, self._http.stream("GET", url, headers=headers) as raw:
+            url = httpx.URL(self._base + ref if own else ref)
+        except (httpx.InvalidURL, ValueError):
+            url = httpx.URL()
+        if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
+            raise PlatformError("the platform gave a reference that is not an http(s) URL; it was not followed")
+        try:
+            async with self._turns, self._http.stream("GET", url, headers=self._auth() if own else {}) as raw:
                 if not raw.is_success:
-                    raise self._response(raw, await self._body(raw)).error("download")
+                    async with asyncio.timeout(REQUEST_TIMEOUT):
+                        raise self._response(raw, await self._body(raw)).error("download")
+                _one_compression(raw)
                 async for chunk in raw.aiter_bytes(1 << 18):
                     sink(chunk)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             raise PlatformUnavailable(f"the download broke off: {_reason(error)}", "run the command again") from error
+
+
+def _one_compression(raw: httpx.Response) -> None:
+    if "," in raw.headers.get("content-encoding", ""):
+        raise ValueError("the body is compressed more than once")
 
 
 def _reason(error: BaseException) -> str:

@@ -7,29 +7,48 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from reconciler.job import JsonObject, ObservedJob
 from reconciler.text import one_line
 
-_ID = re.compile(r"[^\s/\\?#%\x00-\x1f\x7f]{1,256}\Z")
+_ID = re.compile(r"(?!\.{1,2}\Z)[^\s/\\?#%\x00-\x1f\x7f]{1,256}\Z")
+"""What goes into a path as one segment: `.` and `..` would be another path."""
+_DEPTH = 100
+"""Levels of nesting that an answer may have: the files that keep it can hold about 200."""
 _TIMES = ("created_at", "updated_at", "started_at", "completed_at", "failed_at", "cancelled_at")
 _WORDS = ("pipeline_type", "pipeline_key", "pipeline_version")
 
 
 def loads(text: str) -> Any:
-    """JSON → value. Raises ValueError for anything that is not JSON, NaN and lone surrogates included."""
+    """JSON → value. Raises ValueError for anything that is not JSON, NaN, numbers beyond a float, lone surrogates and
+    nesting without end included.
+    """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
 
     try:
         value = json.loads(text, parse_constant=refuse)
-        json.dumps(value, ensure_ascii=False).encode()
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    return value
+    level = [value]
+    for _ in range(_DEPTH):
+        level = [v for parent in level for v in _children(parent)]
+        if not level:
+            return value
+    raise ValueError("nested too deeply")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def job(raw: Any) -> ObservedJob | None:
@@ -66,11 +85,29 @@ def _count(value: Any) -> int | None:
 
 
 def rows(raw: Any, key: str) -> tuple[list[JsonObject], int | None] | None:
-    """The rows of a page and the total that it claims, or None when it is not a page."""
+    """The rows of a page and the total that it claims, or None when it is not a page of objects."""
     items = raw.get(key) if isinstance(raw, dict) else None
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
+        return None  # passing over what is no row could pass over a job
+    return items, _count(raw.get("total"))
+
+
+def http_date(text: str) -> datetime | None:
+    """The moment that an HTTP date names; None for what is no date, or none that a clock can go on from."""
+    try:
+        moment = parsedate_to_datetime(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return [i for i in items if isinstance(i, dict)], _count(raw.get("total"))
+    return moment if moment.year < 9000 else None
+
+
+def host(url: str) -> str:
+    """The host and port of a URL, without credentials; empty when there is none."""
+    try:
+        return one_line(urlsplit(url).netloc.rpartition("@")[2], 253)
+    except ValueError:
+        return ""
 
 
 def error_text(status: int, body: str) -> tuple[str, str | None, str | None]:

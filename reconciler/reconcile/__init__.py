@@ -4,6 +4,7 @@ Each function takes plain values and returns one; nothing here prints. Progress 
 """
 
 from reconciler.reconcile.applying import Applied, apply
+from reconciler.reconcile.deciding import import_job, settle_by_hand
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
 from reconciler.reconcile.planning import PlanRequest, plan, read_specs
 from reconciler.reconcile.settings import Settings
@@ -18,11 +19,13 @@ __all__ = [
     "apply",
     "download",
     "events",
+    "import_job",
     "outputs",
     "pipelines",
     "plan",
     "pull_pipelines",
     "read_specs",
+    "settle_by_hand",
     "status",
     "wait",
 ]

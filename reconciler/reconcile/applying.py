@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from reconciler.apply import Outcome, Tools, carry_out
-from reconciler.errors import ExitCode, PlanRefused, ReconcilerError
+from reconciler.durable import reserve
+from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.job import RecordedJob, State
 from reconciler.journal import Journal
 from reconciler.plan import Action, Plan
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
-from reconciler.reconcile.session import Session, open_session, settle_open
+from reconciler.reconcile.session import Session, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, watch_records
 from reconciler.record import Submitted, fold
 from reconciler.signals import Stop
-from reconciler.state import save
+from reconciler.state import dumps, save
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ async def apply(
             return Applied(made, approved=False, notes=session.notes)
         outcomes = await _carry_out(session, made, stop, hooks) if made.pending() else {}
         for name, reason in session.unresolved.items():
-            hint = f"look at the platform's jobs named {name!r}; nothing else is done about it until it is settled"
+            hint = unknown_hint(name)
             action = outcomes[name].action if name in outcomes else "keep"
             outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
         left: ReconcilerError | None = stop.error()
@@ -93,6 +96,7 @@ async def _round(
     if session.on_disk is None:
         # The lineage is on the disk before the first intent is: a journal without its state could not be settled.
         session.on_disk = session.state = save(settings.state, None, session.state)
+    reserve_room(settings.state.parent, session.state, actions)
     journal = Journal.start(settings.journal, session.state, session.intents)
     outcomes: dict[str, Outcome] = {}
 
@@ -128,6 +132,19 @@ async def _round(
                 error="interrupted; the next run settles it" if began else "interrupted before it began",
             )
     return {a.name: outcomes[a.name] for a in actions}
+
+
+def reserve_room(folder: Path, state: State, actions: Sequence[Action]) -> None:
+    """Raises `StateError` when the disk is too full to write down what `actions` will do: before they begin."""
+    each = [len(json.dumps(a.request)) + 4096 for a in actions if a.request is not None]
+    needed = 2 * len(dumps(state)) + 3 * sum(each) + 4096 * len(actions)
+    try:
+        reserve(folder, needed)
+    except OSError as error:
+        hint = f"about {needed // 1000:,} kB are needed; free some space, and run the command again"
+        raise StateError(
+            f"{folder} has no room for the record: {error.strerror}; nothing was submitted", hint
+        ) from error
 
 
 def _same_record(saved: Plan, state: State) -> None:

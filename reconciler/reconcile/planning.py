@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reconciler import __version__
 from reconciler.client import Client
-from reconciler.errors import Diagnostic, SpecError
+from reconciler.errors import Diagnostic, PlatformError, SpecError
 from reconciler.job import DesiredJob, Observation, ObservedJob, State
 from reconciler.load import Loaded, load
 from reconciler.observe import identical, in_flight, observe
@@ -59,7 +59,7 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
         unresolved = frozenset(i.name for i in folded.unresolved)
         made = await plan_with(settings, request, desired, folded.state, unresolved, client)
     if unresolved:
-        note = f"{len(unresolved)} submission(s) of an interrupted run are to be settled; apply or status does it"
+        note = "what became of an interrupted submission is not known yet: apply, status or settle finds out"
         made = made.model_copy(update={"warnings": (note, *made.warnings)})
     return made, warnings
 
@@ -78,12 +78,14 @@ async def plan_with(
 ) -> Plan:
     observed: dict[str, Observation] = {}
     found: dict[str, list[ObservedJob]] = {}
+    notes: tuple[str, ...] = ()
     if client is not None and request.refresh:
         observed = await observe(client, in_flight(state.jobs))
-        if _first_run(state, desired, request):
-            found = await _find(client, desired)
+        new = {n: d for n, d in desired.items() if n not in unresolved}
+        if _first_run(state, new, request):
+            found, notes = await _find(client, new)
     options = request.options
-    return make_plan(
+    made = make_plan(
         Facts(desired, state, observed, found, unresolved),
         options,
         tool_version=__version__,
@@ -98,19 +100,34 @@ async def plan_with(
             "allow_empty": request.allow_empty,
         },
     )
+    return made.model_copy(update={"warnings": (*notes, *made.warnings)})
 
 
-async def _find(client: Client, desired: Mapping[str, DesiredJob]) -> dict[str, list[ObservedJob]]:
-    """Platform jobs that the specs ask for already, since this state cannot know. Raises `PlatformError`."""
+_CANNOT = frozenset({404, 405, 501})
+"""What a platform answers that has no list of jobs. Any other failure may be over in a minute."""
+
+
+async def _find(
+    client: Client, desired: Mapping[str, DesiredJob]
+) -> tuple[dict[str, list[ObservedJob]], tuple[str, ...]]:
+    """Platform jobs that the specs ask for already, since this state cannot know, and what to say about the search.
+
+    Raises `PlatformError`.
+    """
     listed: dict[str, list[ObservedJob]] = {}
-    async for job in client.jobs():
-        if job.name in desired:
-            listed.setdefault(job.name, []).append(job)
+    try:
+        async for job in client.jobs():
+            if job.name in desired:
+                listed.setdefault(job.name, []).append(job)
+    except PlatformError as error:
+        if error.status not in _CANNOT:
+            raise
+        return {}, ("the platform cannot list its jobs: one that is there already is not found, but submitted again",)
     found = {}
     for name, jobs in listed.items():
         if same := await identical(client, name, desired[name].request, jobs):
             found[name] = same
-    return found
+    return found, ()
 
 
 def _commit(root: Path) -> str | None:

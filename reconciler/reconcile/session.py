@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.client import Client
 from reconciler.connect import LOCAL
+from reconciler.durable import remove_leftovers
 from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.journal import Leftover, finish, read_journal
@@ -15,22 +17,24 @@ from reconciler.lock import locked
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
 from reconciler.settle import settle
-from reconciler.state import new_state, read_state, save
+from reconciler.state import new_state, read_state, refuse_foreign, save
 
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
+    """What the state file and the journal hold. Raises `StateError` when they are not to be used with this endpoint."""
     state = read_state(settings.state)
     if state is not None and state.endpoint != settings.endpoint:
         if not settings.allow_endpoint_change:
             hint = "use that endpoint, or another --state; --allow-endpoint-change moves this state on purpose"
             raise StateError(f"the state {settings.state} belongs to {state.endpoint}, not {settings.endpoint}", hint)
-        state = state.model_copy(update={"endpoint": settings.endpoint})
+        return state, read_journal(settings.journal, state.model_copy(update={"endpoint": settings.endpoint}))
     return state, read_journal(settings.journal, state)
 
 
 def folded_record(state: State | None, leftover: Leftover | None, settings: Settings) -> Folded:
     """The record with what an interrupted run left in the journal; a new state when there is none."""
-    return fold(state or new_state(settings.endpoint), leftover.entries if leftover else ())
+    base = state.model_copy(update={"endpoint": settings.endpoint}) if state else new_state(settings.endpoint)
+    return fold(base, leftover.entries if leftover else ())
 
 
 @dataclass(slots=True)
@@ -64,12 +68,17 @@ class Session:
 async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
     """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
     with locked(settings.lock, settings.command, settings.lock_timeout):
+        for path in (settings.state, settings.journal):
+            refuse_foreign(path)
+            remove_leftovers(path)
         state, leftover = read_record(settings)
         folded = folded_record(state, leftover, settings)
         async with settings.connect(run_jobs=run_jobs) as client:
             session = Session(settings, client, folded.state, state, {}, folded.unresolved)
             if leftover is not None:
                 await settle_open(session)
+            elif state is not None and state.endpoint != settings.endpoint:
+                session.save(session.state)
             yield session
 
 
@@ -88,6 +97,15 @@ async def settle_open(session: Session) -> list[Submitted | NotSubmitted]:
     session.notes += tuple(_note(entry) for entry in settled.entries)
     session.take(settled.entries)
     return list(settled.entries)
+
+
+def unknown_hint(name: str) -> str:
+    """What to type about a submission whose outcome is unknown."""
+    quoted = shlex.quote(name)
+    return (
+        f"look at the platform's jobs with that name; then 'reconciler import {quoted} JOB_ID', "
+        f"or, if there is none, 'reconciler settle {quoted} --not-submitted'"
+    )
 
 
 def _note(entry: Submitted | NotSubmitted) -> str:

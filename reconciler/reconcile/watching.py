@@ -9,7 +9,7 @@ from pathlib import Path
 from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.client import Client
-from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
+from reconciler.errors import PlanRefused, PlatformUnavailable, ReconcilerError, StateLocked, TimedOut
 from reconciler.job import JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable
 from reconciler.observe import in_flight, observe, output_names, watch
 from reconciler.plan import Plan
@@ -172,6 +172,9 @@ async def _download(client: Client, row: JsonObject, path: Path) -> int:
     partial.unlink(missing_ok=True)
     try:
         size = await client.download(row, partial)
+        told = row["data"].get("num_bytes")
+        if type(told) is int and told != size:
+            raise PlatformUnavailable(f"{path.name}: {size} of {told} bytes came", "run the command again")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

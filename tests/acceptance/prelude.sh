@@ -24,3 +24,14 @@ requests() {
 # Make the platform misbehave; see lying_platform.py.
 fault() { printf '%s\n' "$*" >> "$PLATFORM/faults"; printf '> fault %s\n\n' "$*"; }
 no_faults() { rm -f "$PLATFORM/faults"; }
+
+# The ids of all jobs, newest first, as somebody sees them who looks at the platform.
+job_ids() {
+    python - <<'END'
+import json, os, urllib.request
+
+url = os.environ["ATAI_API_ENDPOINT"] + "/v0.5/batch/jobs"
+request = urllib.request.Request(url, headers={"Authorization": "Bearer " + os.environ["ATAI_API_KEY"]})
+print(*(job["id"] for job in json.load(urllib.request.urlopen(request))["jobs"]))
+END
+}

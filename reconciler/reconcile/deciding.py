@@ -1,0 +1,107 @@
+"""`settle` and `import`: what a person decides about an unknown outcome, or about a job that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.check import did_you_mean
+from reconciler.errors import PlanRefused, PlatformUnavailable
+from reconciler.job import Gone, JsonObject, ObservedJob, Unreachable
+from reconciler.observe import difference
+from reconciler.reconcile.planning import PlanRequest, desired_jobs
+from reconciler.reconcile.session import Session, open_session
+from reconciler.reconcile.settings import Settings
+from reconciler.reconcile.watching import Status
+from reconciler.record import Adopted, Intent, NotSubmitted, Submitted
+
+
+async def settle_by_hand(settings: Settings, names: Sequence[str], *, not_submitted: bool) -> Status:
+    """Look for the jobs of open submissions; with `not_submitted`, take a person's word that `names` have none.
+
+    Raises `PlanRefused` for a name without an open submission.
+    """
+    async with open_session(settings) as session:
+        unresolved = session.unresolved
+        if not_submitted:
+            intents = [_open_intent(session, name) for name in names]
+            at, reason = settings.timestamp(), "a person said so"
+            session.take(
+                [NotSubmitted(name=i.name, at=at, token=i.token, refused=False, reason=reason) for i in intents]
+            )
+            for name in names:
+                session.unresolved.pop(name, None)
+        notes = session.notes + tuple(f"{name}: taken as not submitted" for name in names if not_submitted)
+        open_ones = {n: r for n, r in unresolved.items() if not names or n in names}
+        return Status({}, open_ones, notes)
+
+
+def _open_intent(session: Session, name: str) -> Intent:
+    for intent in session.intents:
+        if intent.name == name:
+            return intent
+    hint = did_you_mean(name, [i.name for i in session.intents]) or "'reconciler settle' says what is open"
+    raise PlanRefused(f"no submission of {name!r} is open: its outcome is known", hint)
+
+
+async def import_job(
+    settings: Settings, paths: Sequence[Path], name: str, job_id: str, *, force: bool = False
+) -> Status:
+    """Record `job_id` as the job of the spec `name`. It must be what the spec, or the open submission, asked for; with
+    `force` only its name and its pipeline must.
+
+    Raises `PlanRefused` when it is not, `SpecError` for broken specs, `PlatformError`.
+    """
+    desired, _ = desired_jobs(settings, PlanRequest(tuple(paths)))
+    async with open_session(settings) as session:
+        intent = next((i for i in session.intents if i.name == name), None)
+        if intent is None and name not in desired:
+            raise PlanRefused(f"no spec has the name {name!r}", did_you_mean(name, desired))
+        _refuse_recorded(session, name, job_id, is_open=intent is not None)
+        request = intent.request if intent else desired[name].request
+        job = await _fitting(session, name, request, job_id, force=force)
+        at = settings.timestamp()
+        if intent is not None:
+            session.take([Submitted(name=name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True)])
+            session.unresolved.pop(name, None)
+        else:
+            want = desired[name]
+            session.take(
+                [
+                    Adopted(
+                        name=name,
+                        at=at,
+                        job_id=job.id,
+                        fingerprint=want.fingerprint,
+                        request=want.request,
+                        spec_path=want.location.path,
+                        job=job.raw,
+                    )
+                ]
+            )
+        return Status({name: session.state.jobs[name]}, session.unresolved, session.notes)
+
+
+def _refuse_recorded(session: Session, name: str, job_id: str, *, is_open: bool) -> None:
+    record = session.state.jobs.get(name)
+    if record is not None and not is_open:
+        hint = "nothing is to be imported; to submit it anew: reconciler apply --replace NAME"
+        raise PlanRefused(f"{name!r} is recorded already, as {record.job_id}", hint)
+    for other, theirs in session.state.jobs.items():
+        if job_id == theirs.job_id or job_id in {p.job_id for p in theirs.history}:
+            raise PlanRefused(f"{job_id} is recorded already, for {other!r}", "a job belongs to one spec")
+
+
+async def _fitting(session: Session, name: str, request: JsonObject, job_id: str, *, force: bool) -> ObservedJob:
+    seen = await session.client.observe(job_id)
+    if isinstance(seen, Gone):
+        raise PlanRefused(f"the platform has no job {job_id}", "check the id and the endpoint")
+    if isinstance(seen, Unreachable):
+        raise PlatformUnavailable(f"{job_id} could not be read: {seen.reason}", "try again later")
+    what = await difference(session.client, name, request, seen.job)
+    if what in ("name", "pipeline"):
+        raise PlanRefused(f"{job_id} is not the job of {name!r}: it has another {what}")
+    if what is not None and not force:
+        hint = "if the platform only shows them in another way, record it with --force"
+        raise PlanRefused(f"{job_id} is not the job of {name!r}: it has other {what}", hint)
+    return seen.job

@@ -1,0 +1,140 @@
+"""No job lost, no job twice, no state broken: the client is killed at every point, and run again.
+
+The quick part. `make torture` does the same ten thousand times, with faults and several kills in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from trial import Trial
+
+pytestmark = pytest.mark.network
+
+FIRST = {"a": 1, "b": 1, "c": 1}
+THEN = {"a": 2, "b": 1, "d": 1}
+"""`a` is replaced, `b` is kept, `c` is cancelled and forgotten, `d` is created."""
+
+PLATFORMS: dict[str, dict[str, Any]] = {
+    "honours tokens": {"honours": True},
+    "ignores tokens": {},
+    "lists late": {"lag": 3.0},
+    "lists without parameters": {"rows_with_parameters": False},
+    "an hour fast": {"skew": 3600.0},
+    "an hour slow": {"skew": -3600.0, "lag": 3.0},
+}
+
+
+def prepared(new_trial: Callable[[], Trial], **platform: Any) -> Trial:
+    """A trial in which FIRST was applied and THEN is to be."""
+    trial = new_trial()
+    trial.control.setup(**platform)
+    trial.write(FIRST)
+    assert trial.run()[0] == 0
+    trial.write(THEN)
+    return trial
+
+
+def points(new_trial: Callable[[], Trial], **platform: Any) -> int:
+    """How many points an apply of THEN passes when nobody kills it."""
+    code, count = prepared(new_trial, **platform).run()
+    assert code == 0
+    return count
+
+
+def check(trial: Trial, what: str) -> None:
+    """A plain re-run, and then nothing is lost, twice, unreadable, or left to do."""
+    assert trial.recover() == 0, what
+    verdict = trial.judge()
+    assert verdict.kept, f"{what}: {verdict}"
+    before = (trial.folder / "state.json").read_bytes()
+    made = verdict.created
+    assert trial.run()[0] == 0
+    assert (trial.folder / "state.json").read_bytes() == before, what
+    assert trial.judge().created == made, what
+
+
+def sweep(new_trial: Callable[[], Trial], step: int, **platform: Any) -> int:
+    """Kill at every `step`-th point; how many kills there were."""
+    kills = 0
+    for at in range(1, points(new_trial, **platform) + 1, step):
+        trial = prepared(new_trial, **platform)
+        code, _ = trial.run(kill_at=at)
+        kills += code == -9
+        check(trial, f"killed at point {at}")
+    return kills
+
+
+def test_a_kill_at_any_point_of_an_apply(new_trial: Callable[[], Trial]) -> None:
+    assert sweep(new_trial, 3, lag=3.0) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
+def test_a_kill_at_every_point_on_every_platform(new_trial: Callable[[], Trial], platform: dict[str, Any]) -> None:
+    assert sweep(new_trial, 1, **platform) > 30
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_point_of_a_first_run(new_trial: Callable[[], Trial]) -> None:
+    trial = new_trial()
+    trial.write(FIRST)
+    _, count = trial.run()
+    for at in range(1, count + 1):
+        trial = new_trial()
+        trial.control.setup(lag=3.0)
+        trial.write(FIRST)
+        trial.run(kill_at=at)
+        check(trial, f"killed at point {at}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [20, 30, 40, 50])
+def test_a_second_kill_while_recovering(new_trial: Callable[[], Trial], first: int) -> None:
+    """Two crashes in a row, the second at every point of the recovery."""
+    trial = prepared(new_trial, lag=2.0)
+    trial.run(kill_at=first)
+    _, count = trial.run()
+    for at in range(1, count + 1):
+        trial = prepared(new_trial, lag=2.0)
+        trial.run(kill_at=first)
+        trial.run(kill_at=at)
+        check(trial, f"killed at point {first}, then {at}")
+
+
+# A platform that does a job and answers 429 breaks the one promise that 429 makes: that is not among them.
+FAULTS = [
+    f"{when}:{what}" for when in ("before", "after") for what in ("500", "502", "503", "504", "408", "drop", "garbage")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [*FAULTS, "before:429", "before:400"])
+def test_a_fault_at_every_request(new_trial: Callable[[], Trial], fault: str) -> None:
+    """Before the platform handles a request, or after: then it is done, and the answer lies about it."""
+    trial = prepared(new_trial, lag=3.0)
+    trial.control.setup()
+    trial.run()
+    for number in range(1, trial.control.truth()["requests"] + 1):
+        trial = prepared(new_trial, lag=3.0)
+        trial.control.setup(faults={str(number): fault})
+        trial.run()
+        check(trial, f"request {number}: {fault}")
+
+
+def test_a_platform_that_cannot_list_is_never_sent_a_second_post(new_trial: Callable[[], Trial]) -> None:
+    trial = new_trial()
+    trial.write({"a": 1})
+    trial.control.setup(can_list=True)
+    assert trial.run()[0] == 0
+    trial.write({"a": 2})
+    trial.control.setup(can_list=False, faults={"4": "after:504"})
+    for _ in range(3):
+        code, _ = trial.run()
+        assert code == 6
+        trial.control.setup(can_list=False, faults={})
+    assert trial.judge().created == 2
+    trial.control.setup(can_list=True)
+    check(trial, "listing works again")

@@ -1,0 +1,188 @@
+"""One writer at a time, and it is known who; nobody has to clean up after a crash."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import ExitCode, StateError, StateLocked
+from reconciler.lock import locked
+
+HOLDER = """
+import sys
+from pathlib import Path
+from reconciler.lock import locked
+with locked(Path(sys.argv[1]), "reconciler apply --prune"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".reconciler" / "state.lock"
+
+
+@contextmanager
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock until its input ends."""
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_free(path: Path) -> bool:
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_a_second_process_is_told_who_holds_the_lock(path: Path) -> None:
+    with holder(path) as process:
+        with pytest.raises(StateLocked) as caught, locked(path, "reconciler plan"):
+            pytest.fail("two hold the lock")
+        message = caught.value.message
+        assert caught.value.exit_code == ExitCode.TRY_LATER
+        assert f"pid {process.pid}" in message
+        assert socket.gethostname() in message
+        assert "'reconciler apply --prune' of " in message
+        assert re.search(r"since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", message)
+        note = json.loads(path.read_text())
+        assert note["user"] in message
+        assert process.poll() is None
+
+
+def test_a_killed_holder_frees_the_lock(path: Path) -> None:
+    with holder(path) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with locked(path, "reconciler apply"):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_stopped_holder_keeps_the_lock(path: Path) -> None:
+    with holder(path) as process:
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(StateLocked), locked(path, "reconciler apply"):
+            pytest.fail("the lock was stolen")
+
+
+def test_waiting_takes_the_lock_when_it_is_freed(path: Path) -> None:
+    with holder(path) as process:
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                process.kill()
+                process.wait()
+
+        with locked(path, "reconciler apply", timeout=60, sleep=sleep):
+            assert len(waits) == 3
+
+
+def test_waiting_ends_with_the_timeout(path: Path) -> None:
+    waits: list[float] = []
+    with locked(path, "one"):
+        with pytest.raises(StateLocked, match="one"), locked(path, "two", timeout=2, sleep=waits.append):
+            pytest.fail("two hold the lock")
+        assert 1.9 <= sum(waits) <= 2.2
+        assert not is_free(path)
+
+
+def test_the_lock_is_freed_whatever_happened_and_the_file_stays(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), locked(path, "reconciler apply"):
+        inode = path.stat().st_ino
+        raise KeyboardInterrupt
+    assert is_free(path)
+    with locked(path, "reconciler apply"):
+        assert path.stat().st_ino == inode  # a new file would let a second holder in
+    assert path.stat().st_ino == inode
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_program_that_the_holder_starts_does_not_hold_the_lock(path: Path) -> None:
+    with locked(path, "reconciler apply"):
+        child = subprocess.Popen(["sleep", "30"], close_fds=False)
+    try:
+        assert is_free(path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_link_is_refused_and_its_target_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / "lock").symlink_to(target)
+    with pytest.raises(StateError), locked(tmp_path / "lock", "reconciler apply"):
+        pytest.fail("a link was followed")
+    assert target.read_text() == "precious"
+
+
+def test_a_lock_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "lock", tmp_path / "folder"):
+        with pytest.raises(StateError, match="cannot be opened"), locked(path, "reconciler apply"):
+            pytest.fail("there is no lock")
+
+
+def test_a_file_system_without_locks_is_an_error_that_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(StateError, match="No locks available"), locked(path, "reconciler apply"):
+        pytest.fail("there is no lock")
+
+
+@pytest.mark.parametrize(
+    "note", ["", "{", "[]", "null", "5", "{}", '{"pid": 1}', "[" * 100_000, '{"command": "\\u001b[2J", "user": "u"}']
+)
+def test_a_note_that_says_nothing_does_not_hide_that_it_is_locked(path: Path, note: str) -> None:
+    with locked(path, "reconciler apply"):
+        path.write_text(note)
+        with pytest.raises(StateLocked, match="another process"), locked(path, "reconciler apply"):
+            pytest.fail("two hold the lock")
+
+
+def test_a_hostile_note_cannot_drive_a_terminal(path: Path) -> None:
+    with locked(path, "reconciler apply \x1b[2J\n"), pytest.raises(StateLocked) as caught, locked(path, "x"):
+        pytest.fail("two hold the lock")
+    assert caught.value.message.isprintable()
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with locked(path, "reconciler apply"):
+        assert not is_free(path)
+
+
+def test_a_free_lock_is_not_waited_for(path: Path) -> None:
+    waits: list[float] = []
+    with locked(path, "reconciler apply", timeout=60, sleep=waits.append):
+        assert waits == []
