@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError, ImageOps
 
 from reconciler.service.worker import InputFile, WorkFailed
 
@@ -71,7 +71,7 @@ def _brightness(file: InputFile) -> Array:
                 return _decode(image)
         except Image.DecompressionBombError as error:
             raise _too_large(file, str(error)) from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise WorkFailed(
                 "not_an_image",
                 f"{file.file_id} is not an image that can be read as PNG or JPEG",
