@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reconciler.service.worker import InputFile, WorkFailed
 
