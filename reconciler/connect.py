@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reconciler.client import Client, Transport
-from reconciler.client.transport import Timing
+from reconciler.client.patience import Timing
 from reconciler.errors import UsageError
 
 LOCAL = "local"

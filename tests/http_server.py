@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 
 from reconciler.client import Client, Transport
-from reconciler.client.transport import Timing
+from reconciler.client.patience import Timing
 
 KEY = "sk_test_0123456789"
 _T = TypeVar("_T")

@@ -152,7 +152,12 @@ def _asked(count: int) -> bool:
 
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on", "review the plan above, then give --yes or --plan FILE")
-    answer = click.prompt(f"Carry out {plural(count, 'action')}? Only 'yes' is taken", default="no", err=True)
+    # While it asks, the event loop does not run, and with it nothing that would hear Ctrl-C.
+    heard_by_loop = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        answer = click.prompt(f"Carry out {plural(count, 'action')}? Only 'yes' is taken", default="no", err=True)
+    finally:
+        signal.signal(signal.SIGINT, heard_by_loop)
     return bool(answer.strip().lower() == "yes")
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
 import httpx
-import tenacity
-from tenacity.wait import wait_random_exponential
 
 from reconciler.client import wire
+from reconciler.client.pace import Pace
+from reconciler.client.patience import Patience, Retries, Timing
 from reconciler.errors import PlatformError, PlatformUnavailable, UsageError
 
 BODY_LIMIT = 64 << 20
@@ -79,15 +79,6 @@ class Response:
         return kind(f"{what}: {message}", suggestion, status=self.status, code=code)
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long to be patient, and the clock to be patient by. `budget`: seconds of waiting between attempts."""
-
-    budget: float = 60.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-
 class Transport:
     """One platform, one key. An async context manager; requests beyond `parallelism` wait their turn."""
 
@@ -105,7 +96,8 @@ class Transport:
         self._base = base
         self._key = key
         self._timing = timing
-        self._turns = asyncio.Semaphore(parallelism)
+        self._pace = Pace(parallelism, timing)
+        self._patience = Patience(timing, Retries())
         self._clock_offset: timedelta | None = None
         self._http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False) if app is not None else None,
@@ -133,10 +125,11 @@ class Transport:
 
         Raises `PlatformUnavailable`. Any other answer, refusals included, is returned.
         """
-        return await self._with_patience(
+        return await self._patience.until_done(
             lambda: self._once(method, path, **request),
             again=lambda r: r.status in _AGAIN,
             again_after=(NotSent, NoAnswer),
+            asked=self._asked_to_wait,
         )
 
     async def submit(self, path: str, body: Any, headers: Mapping[str, str]) -> Response:
@@ -144,44 +137,12 @@ class Transport:
 
         Raises `NotSent` when it never left, and `NoAnswer` when it may have been processed.
         """
-        return await self._with_patience(
+        return await self._patience.until_done(
             lambda: self._once("POST", path, json=body, headers=headers),
             again=lambda r: r.status == 429,
             again_after=(NotSent,),
+            asked=self._asked_to_wait,
         )
-
-    async def _with_patience(
-        self,
-        attempt: Callable[[], Awaitable[Response]],
-        again: Callable[[Response], bool],
-        again_after: tuple[type[Exception], ...],
-    ) -> Response:
-        jitter = wait_random_exponential(multiplier=0.5, max=30)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            asked = None
-            if state.outcome is not None and not state.outcome.failed:
-                asked = self._asked_to_wait(state.outcome.result())
-            # "At once" is not followed to the letter: the budget counts seconds waited, so it would last for ever.
-            return asked if asked is not None and asked >= 1 else jitter(state)
-
-        def spent(state: tenacity.RetryCallState) -> bool:
-            return state.idle_for + state.upcoming_sleep > self._timing.budget
-
-        retrying = tenacity.AsyncRetrying(
-            sleep=self._timing.sleep,
-            wait=wait,
-            stop=spent,
-            retry=tenacity.retry_if_exception_type(again_after) | tenacity.retry_if_result(again),
-            # Out of patience: give back the last answer, or raise what the last attempt raised.
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-        )
-
-        async def call() -> Response:  # tenacity awaits coroutine functions, and a lambda is none
-            return await attempt()
-
-        answer: Response = await retrying(call)
-        return answer
 
     def _asked_to_wait(self, response: Response) -> float | None:
         """Seconds that `Retry-After` asks for: a number, or a date on the platform's clock. Nonsense is ignored."""
@@ -213,12 +174,17 @@ class Transport:
             raise NotSent(f"{what}: cannot be asked: {self._redacted(_reason(error))}") from error
         try:
             async with (
-                self._turns,
+                self._pace.turn() as round_,
                 asyncio.timeout(None if files else REQUEST_TIMEOUT),
                 aclosing(await self._http.send(built, stream=True)) as raw,
             ):
                 self._note_clock(raw)
-                return self._response(raw, await self._body(raw))
+                response = self._response(raw, await self._body(raw))
+                if response.status == 429:
+                    self._pace.too_fast(round_, self._asked_to_wait(response))
+                else:
+                    self._pace.went_well()
+                return response
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             hint = "check --endpoint and the network; nothing was sent"
             raise NotSent(f"{what}: cannot be reached: {self._redacted(_reason(error))}", hint) from error
@@ -271,7 +237,7 @@ class Transport:
         if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
             raise PlatformError("the platform gave a reference that is not an http(s) URL; it was not followed")
         try:
-            async with self._turns, self._http.stream("GET", url, headers=self._auth() if own else {}) as raw:
+            async with self._pace.turn(), self._http.stream("GET", url, headers=self._auth() if own else {}) as raw:
                 if not raw.is_success:
                     async with asyncio.timeout(REQUEST_TIMEOUT):
                         raise self._response(raw, await self._body(raw)).error("download")

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.client import Client
-from reconciler.client.transport import Timing
+from reconciler.client.patience import Timing
 from reconciler.connect import connect
 
 

@@ -122,17 +122,15 @@ async def watch_records(
     async def sleep(seconds: float) -> None:
         nonlocal waited
         waited += seconds
-        await stop.sleep(seconds)
+        await session.settings.timing.sleep(seconds)
 
     news({n: state.jobs[n] for n in records})
     try:
-        async for seen in watch(session.client, in_flight(records), sleep=sleep):
+        async for seen in stop.until(watch(session.client, in_flight(records), sleep=sleep)):
             entries, _ = _news(seen, state.jobs, session.settings)
             state = fold(state, entries).state
             now = {n: state.jobs[n] for n in records}
             news(now)
-            if left := stop.error():
-                break
             if fail_fast and any(r.status in (JobStatus.FAILED, JobStatus.CANCELLED) for r in now.values()):
                 break
             if timeout is not None and waited >= timeout and in_flight(now):
@@ -141,7 +139,7 @@ async def watch_records(
                 break
     finally:
         session.save(state)
-    return left
+    return stop.error() or left
 
 
 async def events(settings: Settings, name: str) -> tuple[str, list[JsonObject]]:

@@ -8,12 +8,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from running import environment, running_platform
 
 HERE = Path(__file__).parent
 CASES = sorted(p.name for p in (HERE / "cases").iterdir() if (p / "script").exists())
@@ -36,19 +35,9 @@ REPLACED = (
 @pytest.fixture
 def platform(case: str, tmp_path: Path) -> Iterator[Path]:
     """The folder of a service that runs; where a case has a file `queue-only`, its jobs stay PENDING."""
-    folder = tmp_path / "platform"
-    folder.mkdir()
-    if (HERE / "cases" / case / "queue-only").exists():
-        (folder / "queue-only").touch()
-    process = subprocess.Popen([sys.executable, HERE / "lying_platform.py", folder])
-    deadline = time.monotonic() + 30
-    while not (folder / "port").exists():
-        assert process.poll() is None, "the service did not start"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield folder
-    process.kill()
-    process.wait()
+    queue_only = (HERE / "cases" / case / "queue-only").exists()
+    with running_platform(tmp_path / "platform", queue_only=queue_only) as folder:
+        yield folder
 
 
 @pytest.mark.network
@@ -63,7 +52,7 @@ def test_transcript(case: str, tmp_path: Path, platform: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", f'. "{HERE}/prelude.sh"; . ./script'],
         cwd=work,
-        env=_environment(platform),
+        env=environment(platform),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -77,20 +66,6 @@ def test_transcript(case: str, tmp_path: Path, platform: Path) -> None:
         assert actual == golden
     assert "sk_acceptance" not in done.stdout
     assert not [p for p in work.rglob("*") if p.is_file() and b"sk_acceptance" in p.read_bytes()], "the key in a file"
-
-
-def _environment(platform: Path) -> dict[str, str]:
-    port = (platform / "port").read_text()
-    return {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(platform),
-        "LANG": "C.UTF-8",
-        "PLATFORM": str(platform),
-        "ATAI_API_ENDPOINT": f"http://127.0.0.1:{port}",
-        "ATAI_API_KEY": "sk_acceptance",
-        "RECONCILER_SETTLE_TIME": "100ms",
-        "RECONCILER_TIMEOUT": "2s",
-    }
 
 
 def normalised(text: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from reconciler.client.transport import Timing
+from reconciler.client.patience import Timing
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.plan import PlanOptions
 from reconciler.reconcile import Hooks, PlanRequest, Settings, apply

@@ -1,0 +1,98 @@
+"""The one policy of what is sent again, when, and how often, on `tenacity`.
+
+Pauses have full jitter, so that many requests do not come back in step; a `Retry-After` is honoured. Patience ends with
+the seconds that one request may wait, and with the retries that all requests share: when a platform is down, ten
+thousand jobs must not each find it out for themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import tenacity
+from tenacity.wait import wait_random_exponential
+
+T = TypeVar("T")
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds. The n-th pause is between 0 and 2^n times the first one, and never longer than the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long to be patient, and the clock to be patient by. `budget`: seconds that one request may wait in all."""
+
+    budget: float = 60.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Retries:
+    """The retries that all requests share: some to begin with, and one more for every few answers that were usable."""
+
+    left: float = 160.0
+    most: float = 160.0
+    earned: float = field(default=0.2)
+
+    def take(self) -> bool:
+        """Whether one more retry is allowed; it is used up."""
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+    def earn(self) -> None:
+        """An answer was usable."""
+        self.left = min(self.most, self.left + self.earned)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Runs attempts until one need not be made again."""
+
+    timing: Timing
+    retries: Retries
+
+    async def until_done(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        again: Callable[[T], bool],
+        again_after: tuple[type[Exception], ...],
+        asked: Callable[[T], float | None],
+    ) -> T:
+        """The first result that is not `again`, or the last one when patience is over; an exception likewise.
+
+        `asked`: the seconds that a result asks to wait, if it does.
+        """
+        jitter = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            seconds = None
+            if state.outcome is not None and not state.outcome.failed:
+                seconds = asked(state.outcome.result())
+            # "At once" is not followed to the letter: what counts is seconds waited, so it would last for ever.
+            return seconds if seconds is not None and seconds >= 1 else jitter(state)
+
+        def over(state: tenacity.RetryCallState) -> bool:
+            return state.idle_for + state.upcoming_sleep > self.timing.budget or not self.retries.take()
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=self.timing.sleep,
+            wait=wait,
+            stop=over,
+            retry=tenacity.retry_if_exception_type(again_after) | tenacity.retry_if_result(again),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+
+        async def call() -> T:  # tenacity awaits coroutine functions, and a lambda is none
+            return await attempt()
+
+        result: T = await retrying(call)
+        if not again(result):
+            self.retries.earn()
+        return result
