@@ -5,6 +5,8 @@ The quick part. `make torture` does the same ten thousand times, with faults and
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -138,3 +140,38 @@ def test_a_platform_that_cannot_list_is_never_sent_a_second_post(new_trial: Call
     assert trial.judge().created == 2
     trial.control.setup(can_list=True)
     check(trial, "listing works again")
+
+
+DISK_ERRORS = {"full": errno.ENOSPC, "broken": errno.EIO, "read-only": errno.EROFS}
+
+
+def fail_the_disk(new_trial: Callable[[], Trial], error: int, step: int) -> None:
+    """From every `step`-th point on nothing can be written any more; then it can again."""
+    for at in range(1, points(new_trial) + 1, step):
+        trial = prepared(new_trial, lag=3.0)
+        before = (trial.folder / "state.json").read_bytes()
+        code, _ = trial.run(kill_at=at, error=error)
+        what = f"{os.strerror(error)} from point {at} on"
+        assert code in (0, 1, 6), f"{what}: exit code {code}"
+        assert (trial.folder / "state.json").exists(), what
+        if code and (trial.folder / "state.json").read_bytes() == before:
+            assert (trial.folder / "state.journal").exists() or trial.judge().created == len(FIRST), what
+        check(trial, what)
+
+
+def test_a_disk_that_fails_from_any_point_on(new_trial: Callable[[], Trial]) -> None:
+    fail_the_disk(new_trial, errno.ENOSPC, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", DISK_ERRORS.values(), ids=DISK_ERRORS)
+def test_a_disk_that_fails_from_every_point_on(new_trial: Callable[[], Trial], error: int) -> None:
+    fail_the_disk(new_trial, error, 1)
+
+
+def test_a_disk_that_is_full_from_the_start_submits_nothing(new_trial: Callable[[], Trial]) -> None:
+    trial = new_trial()
+    trial.write(FIRST)
+    assert trial.run(kill_at=1, error=errno.ENOSPC)[0] == 1
+    assert trial.judge().created == 0
+    check(trial, "there is room again")

@@ -55,14 +55,20 @@ class Control:
 
 
 class Killer:
-    """Counts the points of this process, and kills it at number `at` (0: never)."""
+    """Counts the points of this process, and kills it at number `at` (0: never).
 
-    def __init__(self, at: int) -> None:
-        self.at, self.count = at, 0
+    With `error` it does not kill: from that point on, every call that writes to the disk fails with this error.
+    """
 
-    def point(self) -> None:
+    def __init__(self, at: int, error: int = 0) -> None:
+        self.at, self.error, self.count = at, error, 0
+
+    def point(self, *, disk: bool = False) -> None:
         self.count += 1
-        if self.count == self.at:
+        if self.error:
+            if disk and 0 < self.at <= self.count:
+                raise OSError(self.error, os.strerror(self.error))
+        elif self.count == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
@@ -82,7 +88,7 @@ class Killer:
 
     def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
-            self.point()
+            self.point(disk=True)
             result = call(*args, **kwargs)
             self.point()
             return result
@@ -91,7 +97,7 @@ class Killer:
 
     def _torn(self, write: Callable[[int, Any], int]) -> Callable[[int, Any], int]:
         def watched(descriptor: int, data: Any) -> int:
-            self.point()
+            self.point(disk=True)
             half = len(data) // 2
             if half and self.count + 1 == self.at:
                 write(descriptor, bytes(data)[:half])
@@ -162,24 +168,26 @@ class Trial:
             }
             (folder / f"{name}.json").write_text(json.dumps(body))
 
-    def run(self, kill_at: int = 0) -> tuple[int, int]:
-        """Apply in a process of its own. Its exit code (-9 when it was killed) and how many points it passed."""
+    def run(self, kill_at: int = 0, error: int = 0) -> tuple[int, int]:
+        """Apply in a process of its own. Its exit code (-9 when it was killed) and how many points it passed.
+
+        With `error` the disk fails from point `kill_at` on, instead of the process being killed there.
+        """
         bodies = self.control.truth()["bodies"]
         self.pruned |= {job_id for job_id, body in bodies.items() if body["name"] not in self.specs}
         points = self.folder / "points"
         child = os.fork()
         if child == 0:
-            self._child(kill_at, points)
+            self._child(Killer(kill_at, error), points)
         _, status = os.waitpid(child, 0)
         count = int(points.read_text()) if points.exists() else 0
         points.unlink(missing_ok=True)
         return os.waitstatus_to_exitcode(status), count
 
-    def _child(self, kill_at: int, points: Path) -> None:
+    def _child(self, killer: Killer, points: Path) -> None:
         code = 70
         try:
             os.environ["PATH"] = "/nonexistent"  # no git: it would only slow things down
-            killer = Killer(kill_at)
             killer.install()
             code = asyncio.run(self._apply())
             points.write_text(str(killer.count))

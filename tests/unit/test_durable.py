@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from reconciler.durable import make_folder, read_file, remove_file, replace_file, sync_folder
+from reconciler.durable import (
+    make_folder,
+    read_file,
+    remove_file,
+    remove_leftovers,
+    replace_file,
+    reserve,
+    sync_folder,
+)
 
 
 @pytest.fixture
@@ -125,3 +133,31 @@ def test_only_regular_files_are_read_and_no_descriptor_is_left_open(tmp_path: Pa
         with pytest.raises(OSError, match=r"regular|symbolic|links"):
             read_file(path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left = tmp_path / ".state.json.0123456789abcdef.tmp"
+    others = [
+        tmp_path / n for n in ("state.json", ".state.json.tmp", ".state.json.0123.tmp", ".b.json.0123456789abcdef.tmp")
+    ]
+    for file in (left, *others):
+        file.write_text("x")
+    remove_leftovers(tmp_path / "state.json")
+    assert not left.exists()
+    assert all(o.exists() for o in others)
+
+
+def test_room_is_found_out_beforehand_and_given_back(tmp_path: Path) -> None:
+    reserve(tmp_path, 1 << 20)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match=r"No space left|File too large"):
+        reserve(tmp_path, 1 << 62)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_a_run_as_root_leaves_the_file_to_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("old")
+    os.chown(path, 12345, 12345)
+    replace_file(path, b"new")
+    assert (path.stat().st_uid, path.read_bytes()) == (12345, b"new")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ExitCode, StateError, StateLocked
-from reconciler.lock import locked
+from reconciler.lock import locked, on_network
 
 HOLDER = """
 import sys
@@ -186,3 +186,36 @@ def test_a_free_lock_is_not_waited_for(path: Path) -> None:
     waits: list[float] = []
     with locked(path, "reconciler apply", timeout=60, sleep=waits.append):
         assert waits == []
+
+
+def test_a_holder_that_ended_well_leaves_no_note(path: Path) -> None:
+    with locked(path, "apply"):
+        assert json.loads(path.read_text())["command"] == "apply"
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "network", "free"), [("elsewhere", True, False), ("elsewhere", False, True), (None, True, True)]
+)
+def test_a_note_of_another_host_counts_where_locks_may_not_reach(
+    path: Path, host: str | None, network: bool, free: bool
+) -> None:
+    """Over a network file system a free lock proves nothing; on a disk of this machine it does."""
+    path.parent.mkdir()
+    note = {"pid": 7, "host": host or socket.gethostname(), "user": "u", "command": "apply", "since": "then"}
+    path.write_text(json.dumps(note))
+    if free:
+        with locked(path, "status", shared=lambda folder: network):
+            pass
+        return
+    match = "'apply' of u on elsewhere, pid 7"
+    with pytest.raises(StateLocked, match=match) as refused, locked(path, "status", shared=lambda folder: network):
+        pass
+    assert refused.value.hint is not None
+    assert f"rm {path}" in refused.value.hint
+    assert json.loads(path.read_text()) == note
+
+
+def test_this_folder_is_not_on_a_network(path: Path) -> None:
+    path.parent.mkdir()
+    assert not on_network(path.parent)

@@ -17,7 +17,7 @@ from nouns import recorded, state
 
 from reconciler.errors import StateError
 from reconciler.job import PastJob, State
-from reconciler.state import dumps, new_state, read_state, save
+from reconciler.state import dumps, new_state, read_state, refuse_foreign, save
 
 FULL = state(
     7,
@@ -310,3 +310,20 @@ def test_being_stopped_while_writing_leaves_the_old_file(full: Path, monkeypatch
         save(full, FULL, CHANGED)
     assert read_state(full) == FULL
     assert [p.name for p in full.parent.iterdir()] == ["state.json"]
+
+
+def test_a_file_that_everybody_may_change_is_refused(full: Path) -> None:
+    full.chmod(0o666)
+    with pytest.raises(StateError, match="everybody") as refused:
+        refuse_foreign(full)
+    assert refused.value.hint == f"chmod 600 {full}"
+    full.chmod(0o644)  # as git checks it out
+    refuse_foreign(full)
+
+
+def test_a_file_of_another_user_is_refused_before_anything_is_done(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: full.stat().st_uid + 1)
+    with pytest.raises(StateError, match="belongs to user") as refused:
+        refuse_foreign(full)
+    assert "chown" in (refused.value.hint or "")
+    refuse_foreign(full.with_name("missing"))
