@@ -101,7 +101,7 @@ class Killer:
             half = len(data) // 2
             if half and self.count + 1 == self.at:
                 write(descriptor, bytes(data)[:half])
-            self.point()
+            self.point(disk=True)
             return write(descriptor, data)
 
         return watched
