@@ -46,7 +46,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         diagnostics.append(Diagnostic("not-settings", "more than one document", Location(FILE, 1)))
     elif documents:
         value = {} if documents[0].value is None else documents[0].value
-        for finding in Checker(Config.model_json_schema()).findings(value):
+        for finding in Checker(Config.model_json_schema(), ours=True).findings(value):
             line, column = documents[0].marks.locate(finding.route, key=finding.at_key)
             diagnostics.append(
                 Diagnostic(finding.code, finding.summary, Location(FILE, line, column), hint=finding.hint)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from reconciler.client import Client, Transport
 from reconciler.client.patience import Timing
+from reconciler.client.transport import is_loopback
 from reconciler.errors import UsageError
 
 LOCAL = "local"
@@ -44,7 +44,7 @@ async def connect(
             f"there is no API key for {endpoint}",
             "set ATAI_API_KEY, or use --endpoint local: it needs no key and costs nothing",
         )
-    if urlsplit(endpoint).scheme == "http" and not allow_http and not _loopback(urlsplit(endpoint).hostname or ""):
+    if urlsplit(endpoint).scheme == "http" and not allow_http and not is_loopback(urlsplit(endpoint).hostname or ""):
         raise UsageError(
             f"{endpoint} would carry the API key without encryption",
             "use https, or set RECONCILER_ALLOW_HTTP=1 if the network is yours",
@@ -66,10 +66,3 @@ async def _embedded(data: Path, *, run_jobs: bool) -> AsyncIterator[object]:
             yield app
     except ServiceError as error:
         raise UsageError(error.message, error.hint) from error
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -53,7 +53,7 @@ def _order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
 class _Loader:
     def __init__(self, root: Path, pipelines: Path | None) -> None:
         self._root = root
-        self._schema = Checker(JobSpec.model_json_schema())
+        self._schema = Checker(JobSpec.model_json_schema(), ours=True)
         self._snapshots = Snapshots(pipelines)
         self._local = LocalFiles(root)
         self._read: set[Path] = set()

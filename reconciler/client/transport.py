@@ -7,10 +7,11 @@ Redirects are not followed: a redirected POST turns into a GET, and the key must
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -43,6 +44,14 @@ def normalise_endpoint(url: str) -> str:
         raise UsageError(f"the endpoint {url!r} is not an http(s) URL", "for example http://127.0.0.1:8750, or local")
     path = parsed.path.rstrip("/")
     return str(parsed.copy_with(path=path or "/v0.5"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, as far as its name says."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 class NotSent(PlatformUnavailable):
@@ -79,6 +88,20 @@ class Response:
         return kind(f"{what}: {message}", suggestion, status=self.status, code=code)
 
 
+_TIMEOUT = httpx.Timeout(REQUEST_TIMEOUT, connect=10.0)
+
+
+def _own_transport(base: str, limits: httpx.Limits, app: Any) -> httpx.AsyncBaseTransport | None:
+    """How to reach `base`, where httpx's own way is a detour; None for that one."""
+    if app is not None:
+        return httpx.ASGITransport(app, raise_app_exceptions=False)
+    url = httpx.URL(base)
+    if url.scheme == "http" and is_loopback(url.host):
+        # This machine needs no certificates, which take longer to load than a plan to make, and no proxy.
+        return httpx.AsyncHTTPTransport(verify=False, limits=limits)
+    return None
+
+
 class Transport:
     """One platform, one key. An async context manager; requests beyond `parallelism` wait their turn."""
 
@@ -99,10 +122,11 @@ class Transport:
         self._pace = Pace(parallelism, timing)
         self._patience = Patience(timing, Retries())
         self._clock_offset: timedelta | None = None
+        limits = httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism)
         self._http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, raise_app_exceptions=False) if app is not None else None,
-            timeout=httpx.Timeout(REQUEST_TIMEOUT, connect=10.0),
-            limits=httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism),
+            transport=_own_transport(base, limits, app),
+            timeout=_TIMEOUT,
+            limits=limits,
             follow_redirects=False,
             # One compression on top of another lets a few bytes fill the memory; one alone is bounded by a chunk.
             headers={"user-agent": "reconciler", "accept-encoding": "gzip"},
@@ -176,7 +200,7 @@ class Transport:
             async with (
                 self._pace.turn() as round_,
                 asyncio.timeout(None if files else REQUEST_TIMEOUT),
-                aclosing(await self._http.send(built, stream=True)) as raw,
+                contextlib.aclosing(await self._http.send(built, stream=True)) as raw,
             ):
                 self._note_clock(raw)
                 response = self._response(raw, await self._body(raw))
@@ -237,7 +261,12 @@ class Transport:
         if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
             raise PlatformError("the platform gave a reference that is not an http(s) URL; it was not followed")
         try:
-            async with self._pace.turn(), self._http.stream("GET", url, headers=self._auth() if own else {}) as raw:
+            async with (
+                self._pace.turn(),
+                # Another host gets a connection of its own, with nothing of ours.
+                contextlib.nullcontext(self._http) if own else httpx.AsyncClient(timeout=_TIMEOUT) as http,
+                http.stream("GET", url, headers=self._auth() if own else {}, follow_redirects=False) as raw,
+            ):
                 if not raw.is_success:
                     async with asyncio.timeout(REQUEST_TIMEOUT):
                         raise self._response(raw, await self._body(raw)).error("download")
