@@ -13,9 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from reconciler.client import Client, Made, Refused
-from reconciler.errors import ExitCode, PlatformError, StateError
-from reconciler.job import Gone, Seen, Upload, is_terminal
+from reconciler.client import Client, Made, Refused, Submission
+from reconciler.client.transport import NotSent
+from reconciler.errors import ExitCode, PlatformError, ReconcilerError, StateError
+from reconciler.job import Gone, JobStatus, Seen, Upload, is_terminal
 from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import Adopted, Forgotten, Intent, Moved, NotSubmitted, Observed, Retried, Submitted, token
@@ -35,6 +36,9 @@ class Outcome:
     exit_code: ExitCode = ExitCode.OK
 
 
+_RECORD_ONLY = frozenset({"adopt", "move", "forget"})
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What carrying out needs. `stop` is set by a signal: what has not begun by then is skipped."""
@@ -46,6 +50,8 @@ class Tools:
     now: Callable[[], datetime]
     stop: asyncio.Event
     parallelism: int = 16
+    known: frozenset[str] = frozenset()
+    """Job ids that are recorded already: a new job cannot have one of them."""
     done: Callable[[Outcome], None] = lambda outcome: None
     uploading: dict[str, asyncio.Lock] = field(default_factory=dict)
     uploaded: set[str] = field(default_factory=set)
@@ -57,6 +63,15 @@ class Tools:
 
 async def carry_out(actions: Sequence[Action], commit: str | None, tools: Tools) -> None:
     """Do `actions`, at most `parallelism` at a time, begun in their order. Each outcome goes to `tools.done`."""
+    # Bookkeeping goes first, all of it: a job that is adopted must be on record before anything else can go wrong.
+    for group in (
+        [a for a in actions if a.action in _RECORD_ONLY],
+        [a for a in actions if a.action not in _RECORD_ONLY],
+    ):
+        await _side_by_side(group, commit, tools)
+
+
+async def _side_by_side(actions: Sequence[Action], commit: str | None, tools: Tools) -> None:
     queue = iter(actions)
 
     async def work() -> None:
@@ -90,12 +105,12 @@ async def _carry_out_one(action: Action, commit: str | None, tools: Tools) -> Ou
     except OSError as error:
         return _failed(action, PlatformError(str(error)))
     except StateError as error:
-        # The disk failed: whatever was not begun must not begin. What was begun is settled by the next run.
+        # The disk failed before anything was sent: whatever was not begun must not begin.
         tools.stop.set()
-        return Outcome(action.name, action.action, "unknown", None, None, error.message, error.hint, ExitCode.UNKNOWN)
+        return _failed(action, error)
 
 
-def _failed(action: Action, error: PlatformError) -> Outcome:
+def _failed(action: Action, error: ReconcilerError) -> Outcome:
     return Outcome(
         action.name,
         action.action,
@@ -137,6 +152,18 @@ async def _submit(action: Action, commit: str | None, tools: Tools) -> Outcome:
         )
     )
     result = await tools.client.submit(action.name, action.request, mark)
+    try:
+        return await _record_submission(action, result, mark, tools)
+    except StateError as error:
+        # It was sent, and could not be written down: the next run settles it by its intent.
+        tools.stop.set()
+        sent = f"{result.job.id}: " if isinstance(result, Made) else ""
+        return _unknown(action, f"{sent}{error.message}")
+
+
+async def _record_submission(action: Action, result: Submission, mark: str, tools: Tools) -> Outcome:
+    if isinstance(result, Made) and result.job.id in tools.known:
+        return _unknown(action, f"the platform answered with a job that is recorded already, {result.job.id}")
     if isinstance(result, Made):
         job = result.job
         entry = Submitted(name=action.name, at=tools.timestamp(), token=mark, job_id=job.id, job=job.raw)
@@ -147,7 +174,11 @@ async def _submit(action: Action, commit: str | None, tools: Tools) -> Outcome:
         refusal = NotSubmitted(name=action.name, at=tools.timestamp(), token=mark, refused=True, reason=error.message)
         await tools.journal.append(refusal)
         return _failed(action, error)
-    return Outcome(action.name, action.action, "unknown", error=result.reason, exit_code=ExitCode.UNKNOWN)
+    return _unknown(action, result.reason)
+
+
+def _unknown(action: Action, reason: str) -> Outcome:
+    return Outcome(action.name, action.action, "unknown", error=reason, exit_code=ExitCode.UNKNOWN)
 
 
 async def _upload(upload: Upload, tools: Tools) -> None:
@@ -169,39 +200,48 @@ def _digest(path: Path) -> str:
 
 
 async def _cancel(action: Action, tools: Tools) -> str | None:
+    """Cancel, and record what became of it. Raises `PlatformError` unless the job has ended or its end was accepted."""
     assert action.job_id is not None
-    await tools.client.cancel(action.job_id)
-    return await _observe(action, tools)
+    accepted = await tools.client.cancel(action.job_id)
+    status, gone = await _observe(action, tools)
+    if not accepted and not gone and (status is None or not is_terminal(status)):
+        hint = "nothing was done instead of it; run the command again when the job can be cancelled"
+        raise PlatformError(f"{action.job_id} could not be cancelled: it is {status or 'not to be seen'}", hint)
+    return status
 
 
-async def _observe(action: Action, tools: Tools) -> str | None:
-    """Record what became of the job; its status, if the platform said it."""
+async def _observe(action: Action, tools: Tools) -> tuple[str | None, bool]:
+    """Record what became of the job; its status, if the platform said it, and whether the platform has no such job."""
     assert action.job_id is not None
     seen = await tools.client.observe(action.job_id)
     if isinstance(seen, Seen):
         entry = Observed(name=action.name, at=tools.timestamp(), job_id=action.job_id, job=seen.job.raw)
         await tools.journal.append(entry)
-        return seen.job.status
+        return seen.job.status, False
     if isinstance(seen, Gone):
         await tools.journal.append(Observed(name=action.name, at=tools.timestamp(), job_id=action.job_id, job=None))
-    return None
+    return None, isinstance(seen, Gone)
 
 
 async def _retry(action: Action, tools: Tools) -> Outcome:
     assert action.job_id is not None
     assert action.attempt is not None
-    await tools.journal.append(
-        Retried(name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt)
-    )
+    status, _ = await _observe(action, tools)
+    if status is not None and status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return _done(action, status=status)  # somebody retried it meanwhile
+    entry = Retried(name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt)
+    await tools.journal.append(entry)
     try:
         await tools.client.retry(action.job_id)
-    except PlatformError:
-        # Refused or not answered: the job may run again all the same, so what it does now is recorded first.
-        status = await _observe(action, tools)
+    except PlatformError as error:
+        if isinstance(error, NotSent) or (error.status is not None and 400 <= error.status < 500):
+            await tools.journal.append(entry.model_copy(update={"undone": True}))  # it certainly did not run
+        # Refused or not answered: the job may run again all the same, so what it does now is recorded.
+        status, _ = await _observe(action, tools)
         if status is None or is_terminal(status):
             raise
     else:
-        status = await _observe(action, tools)
+        status, _ = await _observe(action, tools)
     return _done(action, status=status)
 
 

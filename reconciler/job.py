@@ -174,6 +174,11 @@ class State(_Stored):
     serial: int = Field(0, ge=0)
     endpoint: str = Field(description="The platform that the job ids belong to.")
     jobs: dict[str, RecordedJob] = Field(default_factory=dict)
+    searched: bool = Field(
+        default=True,
+        description="Whether the platform was searched for jobs that are ours already. False from a first run, or from "
+        "a lost state, until an apply of all specs has ended well.",
+    )
     generations: dict[str, int] = Field(
         default_factory=dict,
         description="How many submissions of each name have ended definitely. A token is never used for two.",

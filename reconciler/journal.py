@@ -155,7 +155,12 @@ class Journal:
         self.entries.append(entry)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
-        await done
+        try:
+            await done
+        except StateError:
+            if isinstance(entry, Intent):
+                self.entries.remove(entry)  # nothing is sent without its intent on the disk: it is not open
+            raise
 
     async def _flush(self) -> None:
         while self._waiting:

@@ -37,22 +37,36 @@ def locked(
     timeout: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
     shared: Callable[[Path], bool] | None = None,
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Hold the lock file `path` for the length of the block, waiting at most `timeout` seconds for it.
 
     Raises `StateLocked` when another process holds it, or another host may, and `StateError` when the file cannot be
-    made. `shared` tells whether a folder is on a network file system.
+    made. `shared` tells whether a folder is on a network file system. Yields a check that the lock is still held.
     """
     descriptor = _open(path)
     try:
         _acquire(descriptor, path, timeout, sleep)
         _refuse_other_host(path, shared or on_network)
         _write_holder(descriptor, command)
-        yield
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)  # a holder that ended well leaves no note
+        try:
+            yield lambda: _still_ours(descriptor, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)  # a holder that has ended leaves no note, only one that was killed
     finally:
         os.close(descriptor)
+
+
+def _still_ours(descriptor: int, path: Path) -> None:
+    """Raises `StateError` when the lock file was removed or replaced: another process may hold the new one."""
+    ours = os.fstat(descriptor)
+    try:
+        there = path.stat(follow_symlinks=False)
+    except OSError:
+        there = None
+    if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+        hint = "see that nothing else uses this state, then run the command again: the journal has what was done"
+        raise StateError(f"the lock {path} was removed while it was held", hint)
 
 
 def _refuse_other_host(path: Path, shared: Callable[[Path], bool]) -> None:
@@ -62,7 +76,7 @@ def _refuse_other_host(path: Path, shared: Callable[[Path], bool]) -> None:
         return
     hint = (
         "locks may not reach across hosts on this network file system. If that command has ended, "
-        f"remove its note: rm {shlex.quote(str(path))}"
+        f"empty its note: : > {shlex.quote(str(path))}"
     )
     raise StateLocked(f"the state is locked by {_holder(path)}, on another host", hint)
 

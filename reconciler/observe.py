@@ -23,8 +23,10 @@ async def observe(client: Client, jobs: Mapping[str, str]) -> dict[str, Observat
 
 
 def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
-    """Job ids by name of the records that may still change. A job that has ended is never asked for again."""
-    return {name: r.job_id for name, r in records.items() if not r.gone and not is_terminal(r.status)}
+    """Job ids by name of the records that may still change. A job that has ended is never asked for again; one that was
+    gone may only have been out of sight.
+    """
+    return {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
 
 
 async def identical(client: Client, name: str, request: JsonObject, jobs: Iterable[ObservedJob]) -> list[ObservedJob]:
@@ -106,9 +108,13 @@ async def watch(
     An answer that is no news is yielded, and asked for again.
     """
     left, elapsed = dict(jobs), 0.0
+    missing: set[str] = set()
     while left:
         news = await observe(client, left)
-        left = {name: job_id for name, job_id in left.items() if not _over(news[name])}
+        # One answer that a job is not there may come from a server that lags behind: two in a row are believed.
+        gone = {name for name in left if isinstance(news[name], Gone)}
+        left = {n: i for n, i in left.items() if not _ended(news[n]) and not (n in gone and n in missing)}
+        missing = gone
         yield news
         if left:
             pause = min(longest, max(first, elapsed / 10))
@@ -116,8 +122,8 @@ async def watch(
             elapsed += pause
 
 
-def _over(seen: Observation) -> bool:
-    return isinstance(seen, Gone) or (isinstance(seen, Seen) and is_terminal(seen.job.status))
+def _ended(seen: Observation) -> bool:
+    return isinstance(seen, Seen) and is_terminal(seen.job.status)
 
 
 def output_names(rows: Iterable[JsonObject]) -> list[str]:

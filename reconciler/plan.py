@@ -113,8 +113,8 @@ class Facts:
     observed: Mapping[str, Observation] = field(default_factory=dict)
     found: Mapping[str, Sequence[ObservedJob]] = field(default_factory=dict)
     """Platform jobs identical to a desired one that has no record, newest first; looked for on a first run only."""
-    unresolved: frozenset[str] = frozenset()
-    """Names with a submission whose outcome is unknown."""
+    unresolved: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprints of submissions whose outcome is unknown, by name."""
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -141,11 +141,24 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
     )
 
 
+_RANKS = {
+    "create": 1,
+    "replace": 1,
+    "retry": 1,
+    "adopt": 2,
+    "move": 2,
+    "forget": 2,
+    "orphan": 3,
+    "keep": 4,
+    "cancel": 0,
+}
+
+
 def _rank(action: Action) -> int:
     """What cancels comes first, then what submits, then bookkeeping, then what does nothing."""
     if action.cancels:
         return 0
-    return ("create", "replace", "retry", "adopt", "move", "forget", "orphan", "keep").index(action.action) // 3 + 1
+    return _RANKS[action.action]
 
 
 def _refuse_unknown_names(facts: Facts, options: PlanOptions) -> None:
@@ -159,10 +172,10 @@ def _refuse_unknown_names(facts: Facts, options: PlanOptions) -> None:
 def _moves(facts: Facts) -> dict[str, str]:
     """Removed name → new name with the same fingerprint. Equal fingerprints are interchangeable: pair them in order."""
     removed: dict[str, list[str]] = {}
-    for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved):
+    for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys()):
         removed.setdefault(facts.state.jobs[name].fingerprint, []).append(name)
     moves = {}
-    for name in sorted(facts.desired.keys() - facts.state.jobs.keys() - facts.unresolved):
+    for name in sorted(facts.desired.keys() - facts.state.jobs.keys() - facts.unresolved.keys()):
         same = removed.get(facts.desired[name].fingerprint)
         if same:
             moves[same.pop(0)] = name
@@ -183,7 +196,7 @@ def _decide(name: str, facts: Facts, options: PlanOptions, moved_from: str | Non
         return _decide_new(want, facts)
     seen = facts.observed.get(name)
     status = seen.job.status if isinstance(seen, Seen) else have.status
-    gone = isinstance(seen, Gone) or have.gone
+    gone = isinstance(seen, Gone) or (have.gone and not isinstance(seen, Seen))
     if want is None:
         return _decide_removed(name, have, status, gone=gone, prune=options.prune)
     if name in options.replace:
@@ -194,6 +207,10 @@ def _decide(name: str, facts: Facts, options: PlanOptions, moved_from: str | Non
 
 
 def _decide_new(want: DesiredJob, facts: Facts) -> Action:
+    renamed = [n for n, p in facts.unresolved.items() if p == want.fingerprint and n not in facts.desired]
+    if renamed:
+        reason = f"it may be the job of {renamed[0]}, whose submission is to be settled first"
+        return _action(want.name, "keep", reason, want, None)
     found = facts.found.get(want.name, ())
     if found:
         job = found[0]
@@ -299,7 +316,7 @@ def _warnings(name: str, facts: Facts) -> Iterator[str]:
         yield f"{name}: {len(found)} identical jobs are on the platform; the newest is adopted, not {others}"
     if have is None:
         return
-    if isinstance(seen, Gone) or have.gone:
+    if isinstance(seen, Gone) or (have.gone and not isinstance(seen, Seen)):
         yield f"{name}: the platform has no job {have.job_id} (drift); --replace submits it again"
     elif isinstance(seen, Unreachable):
         yield f"{name}: {have.job_id} was not observed: {seen.reason}"

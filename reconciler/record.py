@@ -81,6 +81,7 @@ class Retried(_Entry):
     kind: Literal["retried"] = "retried"
     job_id: JobId
     attempt: int
+    undone: bool = Field(default=False, description="The platform certainly did not run it: the attempt is given back.")
 
 
 class Observed(_Entry):
@@ -193,6 +194,7 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
             submitted_at=_text(entry.job, "created_at"),
             observed_at=entry.at,
             commit=entry.commit,
+            attempts=1 + _count(entry.job, "retry_count"),
             observed=entry.job,
         )
         return
@@ -200,8 +202,10 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
     if record is None or not _is_of(entry, record):
         return
     if isinstance(entry, Retried):
-        # Until the platform has been asked, the job may be running again: it counts as in flight.
-        update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
+        if entry.undone:
+            update = {"attempts": entry.attempt - 1, "status": _status(record.observed)}
+        else:  # until the platform has been asked, the job may be running again: it counts as in flight
+            update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
         jobs[entry.name] = record.model_copy(update=update)
     else:
         jobs[entry.name] = _observed(record, entry)
@@ -241,6 +245,11 @@ def _text(job: Mapping[str, Any], key: str) -> str | None:
     """A field of a job object as the platform sent it: whatever is not text is taken as absent."""
     value = job.get(key)
     return value if isinstance(value, str) else None
+
+
+def _count(job: Mapping[str, Any], key: str) -> int:
+    value = job.get(key)
+    return value if type(value) is int and 0 <= value < 99 else 0
 
 
 def _status(job: Mapping[str, Any]) -> str:

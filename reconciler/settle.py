@@ -6,16 +6,19 @@ by the plan, which is told so.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.client import Client
 from reconciler.errors import PlatformError
-from reconciler.job import ObservedJob, State
-from reconciler.observe import identical, parse_time, same_pipeline
+from reconciler.job import ObservedJob, State, is_terminal
+from reconciler.observe import identical, parse_time
 from reconciler.record import Intent, NotSubmitted, Submitted
 
+_CLOCKS = timedelta(seconds=60)
+"""How far apart the clocks of a platform's hosts may be: the one that tells the time, and the one that stamps jobs."""
 _CLOCK_STEP = timedelta(seconds=2)
 """The platform tells its clock in whole seconds, so a job may seem to be made this much before its intent."""
 
@@ -38,6 +41,8 @@ async def settle(
     settle_time: float,
 ) -> Settled:
     """Find out what became of `intents`. Two listings, `settle_time` seconds apart, must agree that there is no job."""
+    if not intents:
+        return Settled((), {})
     first, unresolved = await _look(client, intents, state, now)
     missing = [i for i in intents if i.name not in unresolved and i.name not in first]
     second: dict[str, ObservedJob] = {}
@@ -59,36 +64,62 @@ async def settle(
     return Settled(tuple(entries), unresolved)
 
 
+def known_ids(state: State) -> frozenset[str]:
+    """Every job id that the state records, those of earlier submissions included."""
+    records = state.jobs.values()
+    return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)
+
+
 async def _look(
     client: Client, intents: Sequence[Intent], state: State, now: Callable[[], datetime]
 ) -> tuple[dict[str, ObservedJob], dict[str, str]]:
     """One listing: the job of each intent that has exactly one, and the reason for each that cannot be told."""
-    known = {r.job_id for r in state.jobs.values()} | {p.job_id for r in state.jobs.values() for p in r.history}
-    names = {i.name for i in intents}
+    known = known_ids(state)
+    names = {_folded(i.name) for i in intents}
     found: dict[str, ObservedJob] = {}
     unresolved: dict[str, str] = {}
     try:
         # Which fields a search matches is not documented, so a job that it does not find could still be there:
         # only a walk over all jobs can say that there is none.
-        listed = [j async for j in client.jobs() if j.name in names and j.id not in known]
+        listed = [j async for j in client.jobs() if _folded(j.name) in names and j.id not in known]
         for intent in intents:
             since = _since(intent, client, now)
-            recent = [j for j in listed if j.name == intent.name and (parse_time(j.created_at) or since) >= since]
+            mine = [j for j in listed if j.name == intent.name]
+            recent = [j for j in mine if (parse_time(j.created_at) or since) >= since]
             same = await identical(client, intent.name, intent.request, recent)
             if len(same) == 1:
                 found[intent.name] = same[0]
             elif same:
-                ids = ", ".join(j.id for j in same)
-                unresolved[intent.name] = f"{len(same)} jobs fit: {ids}"
-            elif near := [j for j in recent if same_pipeline(j, intent.request)]:
-                # The platform may show values in another way than it was given them: that is no proof of absence.
-                ids = ", ".join(j.id for j in near)
-                unresolved[intent.name] = f"made since, with that name, but not quite what was submitted: {ids}"
+                unresolved[intent.name] = f"{len(same)} jobs fit: {_ids(same)}"
+            elif near := _nearly(intent, listed, since):
+                unresolved[intent.name] = f"there is one that nearly fits: {_ids(near)}"
     except PlatformError as error:
         for intent in intents:
             unresolved.setdefault(intent.name, f"the platform could not be searched: {error.message}")
         found = {}
     return found, unresolved
+
+
+def _nearly(intent: Intent, listed: Sequence[ObservedJob], since: datetime) -> list[ObservedJob]:
+    """Jobs that are no proof of absence: the platform may show a name, a version or a value in another way than it was
+    given, and its clocks need not agree with each other.
+    """
+    near = []
+    for job in listed:
+        made = parse_time(job.created_at) or since
+        of_time = made >= since or (made >= since - _CLOCKS and not is_terminal(job.status))
+        same_name = _folded(job.name) == _folded(intent.name)
+        if of_time and same_name and job.pipeline_key in ("", intent.request.get("pipeline_key")):
+            near.append(job)
+    return near
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def _ids(jobs: Sequence[ObservedJob]) -> str:
+    return ", ".join(j.id for j in jobs[:5]) + (", …" if len(jobs) > 5 else "")
 
 
 def _since(intent: Intent, client: Client, now: Callable[[], datetime]) -> datetime:

@@ -25,7 +25,7 @@ _WAY_OUT = "restore it from git or a backup; nothing was changed"
 
 def new_state(endpoint: str) -> State:
     """A state without history."""
-    return State(lineage=str(uuid.uuid4()), endpoint=endpoint)
+    return State(lineage=str(uuid.uuid4()), endpoint=endpoint, searched=False)
 
 
 def read_state(path: Path) -> State | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -54,6 +55,12 @@ class Client:
         """The platform's clock, if an answer has told it."""
         return self._transport.platform_now()
 
+    async def learn_clock(self) -> None:
+        """Make sure that `platform_now` knows the time, if the platform tells it at all: one small request at most."""
+        if self._transport.platform_now() is None:
+            with contextlib.suppress(PlatformUnavailable):
+                await self._transport.ask("GET", "/batch/jobs", params={"offset": 0, "limit": 1})
+
     async def submit(self, name: str, request: Mapping[str, Any], token: str) -> Submission:
         """`POST /batch/jobs`, once. Never raises for an answer: what is not certain is `Unknown`."""
         try:
@@ -65,10 +72,12 @@ class Client:
             return Unknown(error.message)
         if response.ok:
             job = wire.job(response.value)
-            if job is None or job.name != name:
+            if job is None or job.name != name or job.pipeline_key not in ("", request["pipeline_key"]):
                 return Unknown(f"HTTP {response.status}, but the body is not the job that was asked for")
             return Made(job)
         answer = response.error("POST /batch/jobs")
+        if response.status == 409 and "idempotency-key-honored" in response.headers:
+            return Unknown(answer.message)  # the token is in use: by a request of ours that is still being handled
         if 400 <= response.status < 500 and response.status not in (408, 425):
             return Refused(answer)
         return Unknown(answer.message)
@@ -99,7 +108,9 @@ class Client:
         seen: set[str] = set()
         async for row in self._rows("/batch/jobs", "jobs", {"q": q} if q else {}):
             job = wire.job(row)
-            if job is not None and job.id not in seen:
+            if job is None:  # it could be one that somebody looks for
+                raise PlatformUnavailable("GET /batch/jobs: a row of the list is not a job")
+            if job.id not in seen:
                 seen.add(job.id)
                 yield job
 
@@ -117,11 +128,12 @@ class Client:
         """The job's outputs with their references, which are secrets. Raises `PlatformError`."""
         return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/outputs", "outputs", {})]
 
-    async def cancel(self, job_id: str) -> None:
-        """`POST …/cancel`. A job that has ended already is fine. Raises `PlatformError`."""
+    async def cancel(self, job_id: str) -> bool:
+        """`POST …/cancel`. False when the platform says that there is nothing to cancel. Raises `PlatformError`."""
         response = await self._transport.ask("POST", f"/batch/jobs/{quote(job_id, safe='')}/cancel")
         if not response.ok and response.status not in (404, 409):
             raise response.error(f"cancel {job_id}")
+        return response.ok
 
     async def retry(self, job_id: str) -> None:
         """`POST …/retry`, once: a second one could start another run. Raises `PlatformError`."""
@@ -157,13 +169,13 @@ class Client:
             new = {_row_key(item) for item in items} - seen
             seen |= new
             for item in items:
-                yield item
+                if _row_key(item) in new:  # rows that were on an earlier page have only moved
+                    yield item
             offset += len(items)
-            short, all_told = len(items) < PAGE, total is not None and offset >= total
-            if not items or (short and all_told):  # after a full page there may be more: a total may be the page's own
+            if not items:  # a total may be that of the page, and a page may be shorter than asked: neither is an end
                 return
             if not new:
-                if all_told or (short and total is None):
+                if offset >= total if total is not None else len(items) < PAGE:
                     return
                 raise PlatformUnavailable(f"GET {path}: a page holds nothing new; the platform may ignore the offset")
         raise PlatformUnavailable(f"GET {path}: more than {_PAGES:,} pages; the platform may repeat itself")

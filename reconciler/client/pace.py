@@ -46,7 +46,7 @@ class Pace:
         self._under_way += 1
         try:
             if self._not_before is not None and (left := (self._not_before - self._timing.now()).total_seconds()) > 0:
-                await self._timing.sleep(left)
+                await self._timing.sleep(min(left, self._timing.budget))  # a clock that was put back is no reason
             yield self._round
         finally:
             self._under_way -= 1

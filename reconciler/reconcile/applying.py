@@ -12,12 +12,13 @@ from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.job import RecordedJob, State
 from reconciler.journal import Journal
-from reconciler.plan import Action, Plan
+from reconciler.plan import SUBMITS, Action, Plan
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
-from reconciler.reconcile.session import Session, open_session, settle_open, unknown_hint
+from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
-from reconciler.reconcile.watching import Hooks, watch_records
-from reconciler.record import Submitted, fold
+from reconciler.reconcile.watching import Hooks, observation_entries, watch_records
+from reconciler.record import NotSubmitted, Submitted, fold
+from reconciler.settle import known_ids
 from reconciler.signals import Stop
 from reconciler.state import dumps, save
 
@@ -45,24 +46,27 @@ async def apply(
     async with open_session(settings, run_jobs=wait) as session:
         if saved is not None:
             _same_record(saved, session.state)
-        unresolved = frozenset(session.unresolved)
-        made = await plan_with(settings, request, desired, session.state, unresolved, session.client)
+        made, observed = await plan_with(
+            settings, request, desired, session.state, open_names(session.intents), session.client
+        )
         if saved is not None:
             _same_actions(saved, made)
         if not hooks.review(made):
             return Applied(made, approved=False, notes=session.notes)
+        session.state = fold(session.state, observation_entries(observed, session.state.jobs, settings)[0]).state
         outcomes = await _carry_out(session, made, stop, hooks) if made.pending() else {}
         for name, reason in session.unresolved.items():
             hint = unknown_hint(name)
             action = outcomes[name].action if name in outcomes else "keep"
             outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
         left: ReconcilerError | None = stop.error()
+        whole = left is None and not request.options.targets
+        session.save(session.state.model_copy(update={"searched": session.state.searched or whole}))
+        names = request.options.targets or frozenset(desired)
         if wait and left is None:
-            chosen = request.options.targets or frozenset(desired)
-            left = await watch_records(
-                session, {n: r for n, r in session.state.jobs.items() if n in chosen}, stop, hooks.news
-            )
-        records = {n: r for n, r in sorted(session.state.jobs.items()) if n in desired}
+            chosen = {n: r for n, r in session.state.jobs.items() if n in names}
+            left = await watch_records(session, chosen, stop, hooks.news)
+        records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
         return Applied(made, tuple(outcomes.values()), records, left=left, notes=session.notes)
 
 
@@ -82,9 +86,16 @@ async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> 
             outcomes[action.name] = Outcome(action.name, action.action, "done", record.job_id, record.status)
         elif entry is not None:
             again.append(action.model_copy(update={"cancels": False}))  # it was cancelled before the first try
+    for name in settled.keys() - {a.name for a in actions}:
+        if isinstance(settled[name], NotSubmitted):  # it was open when the plan was made, so the plan left it alone
+            reason = "an earlier submission of it did not happen; the next apply submits it"
+            outcomes[name] = Outcome(name, "create", "skipped", error=reason, exit_code=ExitCode.TRY_LATER)
     if again:
-        outcomes |= await _round(session, again, made.commit, stop, hooks)
-        session.unresolved |= {i.name: outcomes[i.name].error or "no answer" for i in session.intents}
+        repeated = await _round(session, again, made.commit, stop, hooks)
+        outcomes |= repeated
+        for intent in session.intents:
+            if intent.name in repeated:
+                session.unresolved[intent.name] = repeated[intent.name].error or "no answer"
     return outcomes
 
 
@@ -96,7 +107,10 @@ async def _round(
     if session.on_disk is None:
         # The lineage is on the disk before the first intent is: a journal without its state could not be settled.
         session.on_disk = session.state = save(settings.state, None, session.state)
+    session.still_locked()
     reserve_room(settings.state.parent, session.state, actions)
+    if any(a.action in SUBMITS for a in actions):
+        await session.client.learn_clock()
     journal = Journal.start(settings.journal, session.state, session.intents)
     outcomes: dict[str, Outcome] = {}
 
@@ -112,6 +126,7 @@ async def _round(
         now=settings.now,
         stop=stop.event,
         parallelism=settings.parallelism,
+        known=known_ids(session.state),
         done=done,
     )
     try:
@@ -121,10 +136,10 @@ async def _round(
         folded = fold(session.state, journal.entries)
         session.intents = folded.unresolved
         session.save(folded.state)
-    open_names = {i.name for i in session.intents}
+    begun = open_names(session.intents)
     for action in actions:
         if action.name not in outcomes:
-            began = action.name in open_names
+            began = action.name in begun
             outcomes[action.name] = Outcome(
                 action.name,
                 action.action,

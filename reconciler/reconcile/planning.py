@@ -15,7 +15,7 @@ from reconciler.job import DesiredJob, Observation, ObservedJob, State
 from reconciler.load import Loaded, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
-from reconciler.reconcile.session import folded_record, read_record
+from reconciler.reconcile.session import folded_record, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import resolve
 
@@ -56,8 +56,8 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
     needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(settings.connect()) if needs_platform else None
-        unresolved = frozenset(i.name for i in folded.unresolved)
-        made = await plan_with(settings, request, desired, folded.state, unresolved, client)
+        unresolved = open_names(folded.unresolved)
+        made, _ = await plan_with(settings, request, desired, folded.state, unresolved, client)
     if unresolved:
         note = "what became of an interrupted submission is not known yet: apply, status or settle finds out"
         made = made.model_copy(update={"warnings": (note, *made.warnings)})
@@ -65,7 +65,7 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
 
 
 def _first_run(state: State, desired: Mapping[str, DesiredJob], request: PlanRequest) -> bool:
-    return request.adopt and state.serial == 0 and not state.jobs and bool(desired)
+    return request.adopt and not state.searched and bool(desired.keys() - state.jobs.keys())
 
 
 async def plan_with(
@@ -73,15 +73,16 @@ async def plan_with(
     request: PlanRequest,
     desired: Mapping[str, DesiredJob],
     state: State,
-    unresolved: frozenset[str],
+    unresolved: Mapping[str, str],
     client: Client | None,
-) -> Plan:
+) -> tuple[Plan, dict[str, Observation]]:
+    """Observe and decide. `unresolved`: fingerprints of open submissions by name. The plan, and what was observed."""
     observed: dict[str, Observation] = {}
     found: dict[str, list[ObservedJob]] = {}
     notes: tuple[str, ...] = ()
     if client is not None and request.refresh:
         observed = await observe(client, in_flight(state.jobs))
-        new = {n: d for n, d in desired.items() if n not in unresolved}
+        new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new)
     options = request.options
@@ -100,7 +101,7 @@ async def plan_with(
             "allow_empty": request.allow_empty,
         },
     )
-    return made.model_copy(update={"warnings": (*notes, *made.warnings)})
+    return made.model_copy(update={"warnings": (*notes, *made.warnings)}), observed
 
 
 _CANNOT = frozenset({404, 405, 501})

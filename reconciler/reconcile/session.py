@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from reconciler.client import Client
 from reconciler.connect import LOCAL
 from reconciler.durable import remove_leftovers
-from reconciler.errors import StateError
+from reconciler.errors import StateError, StateLocked
 from reconciler.job import State
 from reconciler.journal import Leftover, finish, read_journal
 from reconciler.lock import locked
@@ -22,13 +23,25 @@ from reconciler.state import new_state, read_state, refuse_foreign, save
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
     """What the state file and the journal hold. Raises `StateError` when they are not to be used with this endpoint."""
-    state = read_state(settings.state)
+    while True:
+        state = read_state(settings.state)
+        try:
+            leftover = _read_journal(settings, state)
+        except StateError:
+            if read_state(settings.state) == state:
+                raise
+            continue  # an apply moved on between the two: read again
+        if leftover is None or read_state(settings.state) == state:
+            return state, leftover
+
+
+def _read_journal(settings: Settings, state: State | None) -> Leftover | None:
     if state is not None and state.endpoint != settings.endpoint:
         if not settings.allow_endpoint_change:
             hint = "use that endpoint, or another --state; --allow-endpoint-change moves this state on purpose"
             raise StateError(f"the state {settings.state} belongs to {state.endpoint}, not {settings.endpoint}", hint)
-        return state, read_journal(settings.journal, state.model_copy(update={"endpoint": settings.endpoint}))
-    return state, read_journal(settings.journal, state)
+        state = state.model_copy(update={"endpoint": settings.endpoint})
+    return read_journal(settings.journal, state)
 
 
 def folded_record(state: State | None, leftover: Leftover | None, settings: Settings) -> Folded:
@@ -47,10 +60,12 @@ class Session:
     on_disk: State | None
     unresolved: dict[str, str]
     intents: tuple[Intent, ...]
+    still_locked: Callable[[], None] = lambda: None
     notes: tuple[str, ...] = ()
 
     def save(self, state: State) -> None:
         """Write `state` if it says something new, then remove the journal, but for what is still unknown."""
+        self.still_locked()
         if self.on_disk is None and not state.jobs and not state.generations:
             self.state = state
             return
@@ -67,19 +82,41 @@ class Session:
 @contextlib.asynccontextmanager
 async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
     """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
-    with locked(settings.lock, settings.command, settings.lock_timeout):
+    async with _lock(settings) as still_locked:
         for path in (settings.state, settings.journal):
             refuse_foreign(path)
             remove_leftovers(path)
         state, leftover = read_record(settings)
         folded = folded_record(state, leftover, settings)
         async with settings.connect(run_jobs=run_jobs) as client:
-            session = Session(settings, client, folded.state, state, {}, folded.unresolved)
+            session = Session(settings, client, folded.state, state, {}, folded.unresolved, still_locked)
             if leftover is not None:
                 await settle_open(session)
             elif state is not None and state.endpoint != settings.endpoint:
                 session.save(session.state)
             yield session
+
+
+def open_names(intents: Sequence[Intent]) -> dict[str, str]:
+    """Names with a submission whose outcome is unknown, and the fingerprint of what was submitted."""
+    return {i.name: i.fingerprint for i in intents}
+
+
+@contextlib.asynccontextmanager
+async def _lock(settings: Settings) -> AsyncIterator[Callable[[], None]]:
+    """Wait for the lock without keeping signals from being heard."""
+    waited, pause = 0.0, 0.1
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                still_locked = stack.enter_context(locked(settings.lock, settings.command))
+                break
+            except StateLocked:
+                if waited >= settings.lock_timeout:
+                    raise
+            await asyncio.sleep(pause)
+            waited += pause
+        yield still_locked
 
 
 async def settle_open(session: Session) -> list[Submitted | NotSubmitted]:

@@ -30,11 +30,16 @@ class Settings:
 
     @property
     def journal(self) -> Path:
-        return self.state.with_suffix(".journal")
+        return self._beside(".journal")
 
     @property
     def lock(self) -> Path:
-        return self.state.with_suffix(".lock")
+        return self._beside(".lock")
+
+    def _beside(self, suffix: str) -> Path:
+        """`state.json` has `state.journal`; a state with any other name keeps its whole name: no two share a lock."""
+        path = self.state
+        return path.with_suffix(suffix) if path.suffix == ".json" else path.with_name(path.name + suffix)
 
     def now(self) -> datetime:
         return self.timing.now()

@@ -53,7 +53,7 @@ async def status(settings: Settings, names: Sequence[str], *, refresh: bool = Tr
         folded = folded_record(state, leftover, settings)
         chosen = _chosen(folded.state, names)
         async with settings.connect() as client:
-            entries, notes = _news(await observe(client, in_flight(chosen)), chosen, settings)
+            entries, notes = observation_entries(await observe(client, in_flight(chosen)), chosen, settings)
         return Status(_chosen(fold(folded.state, entries).state, names), {}, (note, *notes))
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
@@ -86,12 +86,12 @@ def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:
 
 
 async def _refresh(session: Session, records: Mapping[str, RecordedJob]) -> tuple[str, ...]:
-    entries, notes = _news(await observe(session.client, in_flight(records)), records, session.settings)
+    entries, notes = observation_entries(await observe(session.client, in_flight(records)), records, session.settings)
     session.take(entries)
     return notes
 
 
-def _news(
+def observation_entries(
     news: Mapping[str, Observation], records: Mapping[str, RecordedJob], settings: Settings
 ) -> tuple[list[Observed], tuple[str, ...]]:
     """Observations as journal entries, and a note for each job that could not be observed."""
@@ -127,7 +127,7 @@ async def watch_records(
     news({n: state.jobs[n] for n in records})
     try:
         async for seen in stop.until(watch(session.client, in_flight(records), sleep=sleep)):
-            entries, _ = _news(seen, state.jobs, session.settings)
+            entries, _ = observation_entries(seen, state.jobs, session.settings)
             state = fold(state, entries).state
             now = {n: state.jobs[n] for n in records}
             news(now)

@@ -145,7 +145,8 @@ def test_a_broken_disk_stops_everything_before_the_request(scene: Scene) -> None
     scene.writable = False
     asyncio.run(scene.carry_out(creation()))
     assert scene.requests == []
-    assert [o.outcome for o in scene.outcomes] == ["unknown"]
+    assert [o.outcome for o in scene.outcomes] == ["failed"]
+    assert scene.journal.entries == []
     assert scene.stop.is_set()
 
 

@@ -94,10 +94,18 @@ def test_only_what_is_in_flight_is_cancelled_before_it_is_replaced(status: str) 
 
 def test_an_unresolved_submission_is_left_alone_whatever_the_spec_says() -> None:
     for facts in (changed("COMPLETED", None), same("FAILED", None, attempts=9), NEW):
-        unresolved = Facts(facts.desired, facts.state, facts.observed, unresolved=frozenset("a"))
+        unresolved = Facts(facts.desired, facts.state, facts.observed, unresolved={"a": "sha256:other"})
         decided = plan_one(unresolved, PlanOptions(prune=True, replace=frozenset("a")))
         assert decided.action == "keep"
         assert "outcome" in decided.reason
+
+
+def test_a_new_name_for_an_unresolved_submission_waits_for_it() -> None:
+    """The spec was renamed while it was not known whether its job exists: it must not run twice."""
+    new = desired("new")
+    waiting = plan_one(Facts({"new": new}, state(), unresolved={"old": new.fingerprint}), name="new")
+    assert (waiting.action, "old" in waiting.reason) == ("keep", True)
+    assert plan_one(Facts({"new": new}, state(), unresolved={"old": "sha256:else"}), name="new").action == "create"
 
 
 def test_a_rename_moves_the_record_and_submits_nothing() -> None:

@@ -68,7 +68,7 @@ def test_the_file_is_the_documented_format(full: Path) -> None:
     data = full.read_bytes()
     value = json.loads(data)
     assert data == json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-    assert list(value) == ["endpoint", "generations", "jobs", "lineage", "serial", "version"]
+    assert list(value) == ["endpoint", "generations", "jobs", "lineage", "searched", "serial", "version"]
     assert stat.S_IMODE(full.stat().st_mode) == 0o600
 
 
