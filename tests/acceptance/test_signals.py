@@ -159,6 +159,7 @@ def test_ctrl_c_at_the_question_does_nothing(scene: Scene) -> None:
     seen = b""
     while b"Only 'yes' is taken" not in seen:
         seen += os.read(main, 4096)
+    time.sleep(0.5)  # Python is deaf for the instant between showing its prompt and reading; a person is not that fast
     process.send_signal(signal.SIGINT)
     os.close(side)
     assert process.wait(30) == 130

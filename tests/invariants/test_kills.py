@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from trial import Trial
 
+from reconciler.state import read_state
+
 pytestmark = pytest.mark.network
 
 FIRST = {"a": 1, "b": 1, "c": 1}
@@ -104,6 +106,55 @@ def test_a_second_kill_while_recovering(new_trial: Callable[[], Trial], first: i
         trial.run(kill_at=first)
         trial.run(kill_at=at)
         check(trial, f"killed at point {first}, then {at}")
+
+
+def lost_state(new_trial: Callable[[], Trial]) -> Trial:
+    """Three jobs are there, their state was deleted, and two new specs came."""
+    trial = new_trial()
+    trial.write(FIRST)
+    assert trial.run()[0] == 0
+    (trial.folder / "state.json").unlink()
+    trial.write({**FIRST, "d": 1, "e": 1})
+    return trial
+
+
+def adopt_under_kills(new_trial: Callable[[], Trial], step: int) -> None:
+    """What was adopted before the kill and what was not: none of it is submitted again."""
+    for at in range(1, lost_state(new_trial).run()[1] + 1, step):
+        trial = lost_state(new_trial)
+        trial.run(kill_at=at)
+        check(trial, f"killed at point {at} while it adopted")
+        assert trial.judge().created == 5
+
+
+def test_a_kill_while_a_lost_state_is_made_good(new_trial: Callable[[], Trial]) -> None:
+    adopt_under_kills(new_trial, 7)
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_point_while_a_lost_state_is_made_good(new_trial: Callable[[], Trial]) -> None:
+    adopt_under_kills(new_trial, 1)
+
+
+def renamed(new_trial: Callable[[], Trial]) -> Trial:
+    trial = new_trial()
+    trial.file = "shared.csv"
+    trial.write({"a": 1, "b": 2})
+    assert trial.run()[0] == 0
+    trial.write({"z": 1, "b": 2})
+    return trial
+
+
+def test_a_kill_at_every_point_of_a_rename(new_trial: Callable[[], Trial]) -> None:
+    """The job goes to the new name, and nothing is submitted."""
+    for at in range(1, renamed(new_trial).run()[1] + 1):
+        trial = renamed(new_trial)
+        trial.run(kill_at=at)
+        assert trial.recover() == 0
+        state = read_state(trial.folder / "state.json")
+        assert state is not None
+        assert sorted(state.jobs) == ["b", "z"], f"killed at point {at}"
+        assert len(trial.control.truth()["jobs"]) == 2, f"killed at point {at}"
 
 
 # A platform that does a job and answers 429 breaks the one promise that 429 makes: that is not among them.

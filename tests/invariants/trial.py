@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 
+from reconciler.cli.output import worst
 from reconciler.client.patience import Timing
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.plan import PlanOptions
@@ -131,6 +132,8 @@ class Trial:
     specs: dict[str, int] = field(default_factory=dict)
     wanted: Counter[str] = field(default_factory=Counter)
     """How often each `name=value` may have been submitted: once each time that a spec came to say it."""
+    file: str = ""
+    """The input of every job; without it each has one of its own, and a rename is never a move."""
     pruned: set[str] = field(default_factory=set)
     """Jobs whose record an apply may have forgotten, since their spec was gone when it ran."""
 
@@ -162,7 +165,7 @@ class Trial:
                 "name": name,
                 "pipeline_type": "batch",
                 "pipeline_key": "k",
-                "inputs": {"data": [{"file_id": f"{name}.csv"}]},
+                "inputs": {"data": [{"file_id": self.file or f"{name}.csv"}]},
                 "parameters": {"worker": {"config": {"value": value}}},
                 "reconcile": {"retry": {"attempts": 3}},
             }
@@ -182,7 +185,9 @@ class Trial:
         _, status = os.waitpid(child, 0)
         count = int(points.read_text()) if points.exists() else 0
         points.unlink(missing_ok=True)
-        return os.waitstatus_to_exitcode(status), count
+        code = os.waitstatus_to_exitcode(status)
+        assert code in (0, 1, 5, 6, -signal.SIGKILL), f"exit code {code}"
+        return code, count
 
     def _child(self, killer: Killer, points: Path) -> None:
         code = 70
@@ -200,7 +205,7 @@ class Trial:
     async def _apply(self) -> int:
         request = PlanRequest((self.folder / "specs",), PlanOptions(prune=True), allow_empty=True)
         applied = await apply(self.settings, request, Stop(), Hooks())
-        return max((int(o.exit_code) for o in applied.outcomes), default=0)
+        return int(worst([o.exit_code for o in applied.outcomes]))
 
     def recover(self, tries: int = 4) -> int:
         """Apply without kills until there is nothing left to do; the last exit code."""
@@ -228,6 +233,10 @@ class Trial:
         duplicated += [
             f"{i} ran {j['retry_count']} times again" for i, j in truth["jobs"].items() if j["retry_count"] > 2
         ]
+        live = [j for j in truth["jobs"].values() if j["status"] not in ("COMPLETED", "FAILED", "CANCELLED")]
+        alive = Counter(j["name"] for j in live)
+        duplicated += [f"{name} runs {count} times at once" for name, count in alive.items() if count > 1]
+        lost += [f"{name} runs, and no spec asks for it" for name in alive.keys() - self.specs.keys() - {""}]
         unreadable = "a journal was left behind" if (self.folder / "state.journal").exists() else None
         return Verdict(self.wanted.total(), created.total(), tuple(lost), tuple(duplicated), unreadable)
 
