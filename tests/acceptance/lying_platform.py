@@ -10,6 +10,7 @@ matching requests, the next TIMES of them get WHAT:
     after:504           the request is handled, and then this status is answered: the lie that makes duplicates
     html:200            an HTML page with this status; not handled
     body:TEXT           200 with this body; not handled
+    cut                 the request is handled, and the connection breaks off in the middle of the answer
     hang                no answer at all until the client gives up; not handled
 """
 
@@ -75,6 +76,16 @@ class Recorder:
                 pass
 
             await self._app(scope, receive, swallow)
+        if kind == "cut":
+
+            async def half(message: Any) -> None:
+                if message["type"] == "http.response.body":
+                    body = message.get("body", b"")
+                    message = {**message, "body": body[: len(body) // 2], "more_body": False}
+                await send(message)
+
+            await self._app(scope, receive, half)
+            return
         if kind == "hang":
             await asyncio.sleep(3600)
         if kind == "html":

@@ -153,6 +153,39 @@ def test_a_terminal_that_is_gone(scene: Scene) -> None:
     scene.put_right()
 
 
+def test_two_applies_at_once_and_a_status(scene: Scene) -> None:
+    """The second apply is told who is at work; a status shows what it sees, and writes nothing."""
+    first = scene.stuck_in_the_third()
+    second = scene.start("apply", "--yes")
+    _, stderr = second.communicate(timeout=30)
+    assert second.returncode == 5
+    assert f"pid {first.pid}" in stderr
+    assert "--lock-timeout" in stderr
+    before = (scene.folder / ".reconciler" / "state.json").read_bytes()
+    seen = scene.start("status")
+    stdout, stderr = seen.communicate(timeout=30)
+    assert seen.returncode == 0
+    assert "2 PENDING" in stdout
+    assert "without writing it back" in stderr
+    assert (scene.folder / ".reconciler" / "state.json").read_bytes() == before
+    first.kill()
+    first.communicate(timeout=30)
+    scene.put_right()
+
+
+def test_a_second_apply_waits_for_the_first_and_hears_ctrl_c_meanwhile(scene: Scene) -> None:
+    first = scene.stuck_in_the_third()
+    waiting = scene.start("apply", "--yes", "--lock-timeout", "1h")
+    time.sleep(2)
+    assert waiting.poll() is None
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=10)
+    assert waiting.returncode == 130
+    first.kill()
+    first.communicate(timeout=30)
+    scene.put_right()
+
+
 def test_ctrl_c_at_the_question_does_nothing(scene: Scene) -> None:
     main, side = pty.openpty()
     process = scene.start("apply", stdin=side, stdout=side, stderr=side, start_new_session=True)
