@@ -217,14 +217,15 @@ def jobs_text(records: Mapping[str, RecordedJob], paint: Paint = plain) -> str:
         return "No jobs are recorded. 'reconciler apply' submits what the specs ask for."
     counts = Counter(_status(r) for r in records.values())
     lines = [f"{plural(len(records), 'job')}: " + ", ".join(f"{n:,} {s}" for s, n in counts.most_common())]
-    rows = [("NAME", "STATUS", "JOB", "QUEUE", "SUBMITTED", "TOOK")]
+    rows = [("NAME", "STATUS", "TOOK", "QUEUE", "JOB", "SUBMITTED")]
     rows += [
-        (one_line(name, 60), _status(r), one_line(r.job_id, 40), _queue(r), r.submitted_at or "", _took(r))
+        (one_line(name, 60), _status(r), _took(r), _queue(r), one_line(r.job_id, 40), r.submitted_at or "")
         for name, r in records.items()
     ]
-    widths = [max(width(row[i]) for row in rows) for i in range(len(rows[0]))]
+    used = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]  # an empty column only takes room
+    widths = {i: max(width(row[i]) for row in rows) for i in used}
     for number, row in enumerate(rows):
-        cells = [pad(cell, widths[i]) for i, cell in enumerate(row)]
+        cells = [pad(row[i], widths[i]) for i in used]
         if number == 0:
             cells = [paint(c, "dim") for c in cells]
         elif colour := _STATUS_COLOURS.get(row[1]):

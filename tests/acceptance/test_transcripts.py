@@ -27,7 +27,7 @@ REPLACED = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "http://PLATFORM"),
     (re.compile(r"\[err-[^\]]+\]"), "[ERROR-UID]"),
-    (re.compile(r" +\d+\.\d s$", re.MULTILINE), "  TOOK"),
+    (re.compile(r" +\d+\.\d s(  |$)", re.MULTILINE), r"  SECONDS\1"),
     (re.compile(r"pid \d+"), "pid PID"),
 )
 
