@@ -53,6 +53,14 @@ async def connect(
         yield Client(transport)
 
 
+def ignore_in_git(folder: Path) -> None:
+    """Beside a state that may be committed, what must not be: the embedded service's data and key, locks, journals."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".gitignore").open("x") as file:
+            file.write("*\n!.gitignore\n!state.json\n")
+
+
 @contextlib.asynccontextmanager
 async def _embedded(data: Path, *, run_jobs: bool) -> AsyncIterator[object]:
     try:
@@ -61,6 +69,7 @@ async def _embedded(data: Path, *, run_jobs: bool) -> AsyncIterator[object]:
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'reconciler[service]'"
         raise UsageError(f"the embedded service is not installed (no {error.name})", hint) from error
+    ignore_in_git(data.parent)
     try:
         async with embedded(data, run_jobs=run_jobs) as app:
             yield app

@@ -33,6 +33,8 @@ class Loaded:
     specs: tuple[WrittenSpec, ...]
     diagnostics: tuple[Diagnostic, ...]
     files: int
+    unchecked: tuple[str, ...] = ()
+    """Pipelines without a snapshot: ports and parameters of their jobs were not checked."""
 
 
 def load(paths: Sequence[Path], *, root: Path, pipelines: Path | None = None) -> Loaded:
@@ -43,7 +45,8 @@ def load(paths: Sequence[Path], *, root: Path, pipelines: Path | None = None) ->
     loader = _Loader(root.resolve(), pipelines)
     for path in paths:
         loader.read(path)
-    return Loaded(tuple(loader.specs), tuple(sorted(loader.diagnostics, key=_order)), loader.files)
+    diagnostics = tuple(sorted(loader.diagnostics, key=_order))
+    return Loaded(tuple(loader.specs), diagnostics, loader.files, tuple(sorted(loader.unchecked)))
 
 
 def _order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
@@ -55,6 +58,7 @@ class _Loader:
         self._root = root
         self._schema = Checker(JobSpec.model_json_schema(), ours=True)
         self._snapshots = Snapshots(pipelines)
+        self.unchecked: set[str] = set()
         self._local = LocalFiles(root)
         self._read: set[Path] = set()
         self._names: dict[str, tuple[Location, bool]] = {}
@@ -189,6 +193,9 @@ class _Loader:
         # A misspelt `inputs` would be reported a second time, as ports without files.
         if not misspelt and "pipeline_key" in value and not faulty & {"pipeline_key", "pipeline_version", *_CHECKED}:
             pipeline = self._snapshots.find(value["pipeline_key"], value.get("pipeline_version"))
+            if pipeline is None:
+                version = value.get("pipeline_version")
+                self.unchecked.add(f"{value['pipeline_key']} {version}" if version else value["pipeline_key"])
             findings += check_pipeline(value, pipeline) if pipeline else []
         return uploads, findings
 

@@ -115,6 +115,8 @@ class Facts:
     """Platform jobs identical to a desired one that has no record, newest first; looked for on a first run only."""
     unresolved: Mapping[str, str] = field(default_factory=dict)
     """Fingerprints of submissions whose outcome is unknown, by name."""
+    elsewhere: frozenset[str] = frozenset()
+    """Recorded jobs whose specs were not asked for."""
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -124,7 +126,7 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
     """
     _refuse_unknown_names(facts, how)
     moves = _moves(facts)
-    names = sorted((facts.desired.keys() | facts.state.jobs.keys()) - moves.keys())
+    names = sorted((facts.desired.keys() | facts.state.jobs.keys()) - moves.keys() - facts.elsewhere)
     if how.targets:
         sources = {new: old for old, new in moves.items()}
         names = [n for n in names if n in how.targets or sources.get(n) in how.targets]
@@ -167,12 +169,14 @@ def _refuse_unknown_names(facts: Facts, options: PlanOptions) -> None:
         for name in sorted(names - (known if option == "--target" else facts.desired.keys())):
             hint = did_you_mean(name, sorted(known)) or "names are those in the specs"
             raise PlanRefused(f"{option} {name!r}: no spec has this name", hint)
+    if options.targets and (left_out := sorted(options.replace - options.targets)):
+        raise PlanRefused(f"--replace {left_out[0]!r}: it is not among the targets", "give it as a --target too")
 
 
 def _moves(facts: Facts) -> dict[str, str]:
     """Removed name → new name with the same fingerprint. Equal fingerprints are interchangeable: pair them in order."""
     removed: dict[str, list[str]] = {}
-    for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys()):
+    for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys() - facts.elsewhere):
         removed.setdefault(facts.state.jobs[name].fingerprint, []).append(name)
     moves = {}
     for name in sorted(facts.desired.keys() - facts.state.jobs.keys() - facts.unresolved.keys()):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -104,8 +104,7 @@ def plan_text(plan: Plan, paint: Paint = plain) -> str:
     for action in shown:
         lines.extend(_action_lines(action, names, paint))
     if kept:
-        reasons = Counter(a.reason.partition(": ")[0] for a in kept)
-        lines += ["", "Unchanged:", *(f"  {count:,} {one_line(reason)}" for reason, count in reasons.most_common())]
+        lines += ["", "Unchanged:", *_kept_lines(kept)]
     uploads = {u.file_id: u.num_bytes for a in shown for u in a.uploads}
     if uploads:
         total = plural(len(uploads), "file")
@@ -113,6 +112,22 @@ def plan_text(plan: Plan, paint: Paint = plain) -> str:
     if plan.warnings:
         lines += ["", *(f"{paint('warning', 'yellow')}: {one_line(w)}" for w in plan.warnings)]
     return "\n".join(lines)
+
+
+def _kept_lines(kept: Sequence[Action]) -> Iterator[str]:
+    """Unchanged jobs are counted by reason; those that ended badly are named, with what to do."""
+    reasons: dict[str, list[str]] = {}
+    for action in kept:
+        ended_badly = action.reason.startswith(("failed", "cancelled"))
+        reasons.setdefault(action.reason.partition(": ")[0], []).append(
+            one_line(action.name, 60) if ended_badly else ""
+        )
+    for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        named = [n for n in names if n]
+        shown = ": " + ", ".join(named[:5]) + (", …" if len(named) > 5 else "") if named else ""
+        yield f"  {len(names):,} {one_line(reason)}{shown}"
+    if any(n for names in reasons.values() for n in names):
+        yield "  'apply --replace NAME' submits a job that ended badly anew; reconcile.retry in its spec runs it again."
 
 
 def _verdict(plan: Plan) -> str:

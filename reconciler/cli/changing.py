@@ -41,6 +41,10 @@ def validate(options: Options, paths: tuple[str, ...]) -> int:
     where = f"in {plural(loaded.files, 'file')}"
     verdict = f"{plural(errors, 'error')} {where}" if errors else f"{plural(len(desired), 'job')} {where}: valid"
     note(options, verdict)
+    if loaded.unchecked:
+        names = ", ".join(loaded.unchecked[:5]) + (", …" if len(loaded.unchecked) > 5 else "")
+        note(options, f"ports and parameters not checked, since schemas/pipelines/ has no snapshot of: {names}")
+        note(options, "'reconciler pipelines pull' writes the platform's")
     return ExitCode.INVALID if errors else ExitCode.OK
 
 
@@ -69,6 +73,7 @@ def _request(path: str | None, refresh: bool = True, **how: Any) -> PlanRequest:
 
     return PlanRequest(
         paths=(specs_path(path),),
+        scoped=how.get("scoped", path is not None),
         options=PlanOptions(prune=how["prune"], replace=frozenset(how["replace"]), targets=frozenset(how["targets"])),
         refresh=refresh,
         adopt=how["adopt"],
@@ -120,8 +125,9 @@ def apply(options: Options, path: str | None, plan_file: str | None, yes: bool, 
     """
     saved = _saved_plan(plan_file, path, how) if plan_file else None
     request = _saved_request(saved) if saved else _request(path, **how)
-    applied = run_async(_apply(options, options.settings("apply"), request, saved, yes=yes or bool(saved), wait=wait_))
-    return _report_applied(options, applied, wait=wait_)
+    settings = options.settings("apply")
+    applied = run_async(_apply(options, settings, request, saved, yes=yes or bool(saved), wait=wait_))
+    return _report_applied(options, applied, wait=wait_, local=settings.endpoint == "local")
 
 
 async def _apply(
@@ -137,10 +143,10 @@ async def _apply(
 
         def review(made: Plan) -> bool:
             with reporter.paused():
-                click.echo(plan_text(made, paint()), err=options.json)
+                # One write: a reader that goes away after it, as with '| head', stops nothing.
+                click.echo(plan_text(made, paint()) + ("\n" if made.pending() else ""), err=options.json)
                 if not made.pending():
                     return True
-                click.echo("", err=options.json)
                 return yes or _asked(len(made.pending()))
 
         hooks = Hooks(review=review, begin=reporter.begin, outcome=reporter.outcome, news=reporter.news)
@@ -152,12 +158,17 @@ def _asked(count: int) -> bool:
 
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on", "review the plan above, then give --yes or --plan FILE")
-    # While it asks, the event loop does not run, and with it nothing that would hear Ctrl-C.
-    heard_by_loop = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # While it asks, the event loop does not run, and with it nothing that would hear a signal. Nothing has begun yet.
+    heard_by_loop = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     try:
         answer = click.prompt(f"Carry out {plural(count, 'action')}? Only 'yes' is taken", default="no", err=True)
     finally:
-        signal.signal(signal.SIGINT, heard_by_loop)
+        for number, handler in heard_by_loop.items():
+            signal.signal(number, handler)
     return bool(answer.strip().lower() == "yes")
 
 
@@ -169,7 +180,7 @@ def told_by_signal(options: Options) -> Any:
     return told
 
 
-def _report_applied(options: Options, applied: Applied, *, wait: bool) -> int:
+def _report_applied(options: Options, applied: Applied, *, wait: bool, local: bool) -> int:
     from reconciler.report import jobs_text, outcomes_json, outcomes_text
 
     for line in applied.notes:
@@ -185,12 +196,16 @@ def _report_applied(options: Options, applied: Applied, *, wait: bool) -> int:
     codes = [o.exit_code for o in applied.outcomes]
     if wait and any(r.status in ("FAILED", "CANCELLED") for r in applied.records.values()):
         codes.append(ExitCode.JOBS_FAILED)
+    if applied.unobserved:
+        note(options, f"{applied.unobserved} jobs in flight could not be observed; nothing was done about them")
+        codes.append(ExitCode.TRY_LATER)
     if applied.left is not None:
         note(options, f"{applied.left.message}; {applied.left.hint}")
         codes.append(applied.left.exit_code)
     submitted = any(o.outcome == "done" and o.action in ("create", "replace", "retry") for o in applied.outcomes)
     if submitted and not wait and not any(codes):
-        note(options, "Follow the jobs with: reconciler wait")
+        where = "The embedded service runs jobs only while a command waits" if local else "Follow the jobs with"
+        note(options, f"{where}: reconciler wait")
     return worst(codes)
 
 

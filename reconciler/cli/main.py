@@ -24,7 +24,14 @@ EPILOG = """Exit codes: 0 done, or nothing to do; 1 failed or refused; 2 changes
 usage; 70 a bug; 130 and 143 interrupted. Each option can be set as RECONCILER_OPTION or RECONCILER_COMMAND_OPTION."""
 
 
-@click.group(epilog=EPILOG, context_settings={"auto_envvar_prefix": "RECONCILER", "max_content_width": 110})
+@click.group(
+    epilog=EPILOG,
+    context_settings={
+        "auto_envvar_prefix": "RECONCILER",
+        "max_content_width": 110,
+        "help_option_names": ["-h", "--help"],
+    },
+)
 @click.option("-C", "folder", metavar="DIR", help="Work in DIR.", type=click.Path(file_okay=False, exists=True))
 @click.version_option(__version__, message="reconciler %(version)s")
 @common()
@@ -88,6 +95,9 @@ def _failed(error: ReconcilerError) -> int:
 
 
 def _usage(error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
     if error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)
         click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)

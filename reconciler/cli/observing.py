@@ -101,15 +101,17 @@ def outputs(options: Options, name: str, folder: str | None) -> int:
     The references that open the files are neither shown nor kept: they work for everybody who has them.
     """
     from reconciler.observe import output_names
-    from reconciler.reconcile import download
+    from reconciler.reconcile import download, state_of
     from reconciler.reconcile import outputs as read
     from reconciler.report import outputs_json, outputs_text, size
 
     settings = options.settings("outputs")
     job_id, rows = run_async(read(settings, name))
     show(options, outputs_text(rows, output_names(rows)), outputs_json(job_id, rows))
-    if folder is None:
-        return ExitCode.OK
+    if not rows:
+        note(options, f"{name} is recorded as {state_of(settings, name)}; 'reconciler status' asks anew")
+    if folder is None or not rows:
+        return ExitCode.OK if folder is None else ExitCode.FAILED
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)

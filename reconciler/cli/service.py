@@ -35,12 +35,16 @@ def serve(options: Options, host: str, port: int, data: str, capacity: int | Non
     """
     import os
 
+    from reconciler.connect import ignore_in_git
+
     try:
         from reconciler.service.errors import ServiceError
         from reconciler.service.server import serve as run_service
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'reconciler[service]'"
         raise UsageError(f"the embedded service is not installed (no {error.name})", hint) from error
+    if Path(data) == Path(".reconciler/service"):
+        ignore_in_git(Path(".reconciler"))
     try:
         run_service(
             host=host,

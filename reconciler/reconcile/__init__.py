@@ -8,7 +8,7 @@ from reconciler.reconcile.deciding import import_job, settle_by_hand
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
 from reconciler.reconcile.planning import PlanRequest, plan, read_specs
 from reconciler.reconcile.settings import Settings
-from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, status, wait
+from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, state_of, status, wait
 
 __all__ = [
     "Applied",
@@ -26,6 +26,7 @@ __all__ = [
     "pull_pipelines",
     "read_specs",
     "settle_by_hand",
+    "state_of",
     "status",
     "wait",
 ]

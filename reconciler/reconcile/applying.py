@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
-from reconciler.job import RecordedJob, State
+from reconciler.job import RecordedJob, State, Unreachable
 from reconciler.journal import Journal
 from reconciler.plan import SUBMITS, Action, Plan
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
@@ -33,6 +33,7 @@ class Applied:
     approved: bool = True
     left: ReconcilerError | None = None
     notes: tuple[str, ...] = ()
+    unobserved: int = 0
 
 
 async def apply(
@@ -67,7 +68,8 @@ async def apply(
             chosen = {n: r for n, r in session.state.jobs.items() if n in names}
             left = await watch_records(session, chosen, stop, hooks.news)
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
-        return Applied(made, tuple(outcomes.values()), records, left=left, notes=session.notes)
+        unobserved = sum(isinstance(seen, Unreachable) for seen in observed.values())
+        return Applied(made, tuple(outcomes.values()), records, left=left, notes=session.notes, unobserved=unobserved)
 
 
 async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> dict[str, Outcome]:
@@ -188,10 +190,19 @@ def _same_actions(saved: Plan, made: Plan) -> None:
             reason = f": {new.reason}" if new else ""
             moved.append(f"{name}: planned {did}, now {does}{reason}")
             continue
-        for field_name in ("action", "fingerprint", "job_id", "cancels", "generation", "status"):
-            before, after = getattr(old, field_name), getattr(new, field_name)
-            if before != after:
-                moved.append(f"{name}: {field_name} {before} then, {after} now")
+        if what := _what_moved(old, new):
+            moved.append(f"{name}: {what}")
     if moved:
         shown = "; ".join(moved[:5]) + (f"; and {len(moved) - 5} more" if len(moved) > 5 else "")
         raise PlanRefused(f"the saved plan is stale: {shown}", "make a new plan and review it")
+
+
+def _what_moved(old: Action, new: Action) -> str | None:
+    """Why the action that was reviewed is not the one that would be planned now; None when it is."""
+    if old.fingerprint != new.fingerprint:
+        return "its spec has changed"
+    if (old.action, old.cancels, old.generation) != (new.action, new.cancels, new.generation):
+        return f"planned {old.action}, now {new.action}: {new.reason}"
+    if old.job_id != new.job_id:
+        return f"its job was {old.job_id}, and is {new.job_id}"
+    return f"its job was {old.status}, and is {new.status}" if old.status != new.status else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class PlanRequest:
     refresh: bool = True
     adopt: bool = True
     allow_empty: bool = False
+    scoped: bool = False
+    """`paths` are only some of the specs: jobs of specs elsewhere are none of this plan's business."""
 
 
 def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
@@ -87,7 +90,7 @@ async def plan_with(
             found, notes = await _find(client, new)
     options = request.options
     made = make_plan(
-        Facts(desired, state, observed, found, unresolved),
+        Facts(desired, state, observed, found, unresolved, _elsewhere(settings, request, desired, state)),
         options,
         tool_version=__version__,
         commit=_commit(settings.root),
@@ -99,9 +102,24 @@ async def plan_with(
             "refresh": request.refresh,
             "adopt": request.adopt,
             "allow_empty": request.allow_empty,
+            "scoped": request.scoped,
         },
     )
     return made.model_copy(update={"warnings": (*notes, *made.warnings)}), observed
+
+
+def _elsewhere(
+    settings: Settings, request: PlanRequest, desired: Mapping[str, DesiredJob], state: State
+) -> frozenset[str]:
+    """Recorded jobs whose spec was not in what was read, because another part of the specs was asked for."""
+    if not request.scoped:
+        return frozenset()
+    asked = [Path(os.path.relpath(path.absolute(), settings.root)) for path in request.paths]
+    return frozenset(
+        name
+        for name, record in state.jobs.items()
+        if name not in desired and not any(Path(record.spec_path).is_relative_to(path) for path in asked)
+    )
 
 
 _CANNOT = frozenset({404, 405, 501})

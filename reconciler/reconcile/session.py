@@ -38,7 +38,10 @@ def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
 def _read_journal(settings: Settings, state: State | None) -> Leftover | None:
     if state is not None and state.endpoint != settings.endpoint:
         if not settings.allow_endpoint_change:
-            hint = "use that endpoint, or another --state; --allow-endpoint-change moves this state on purpose"
+            hint = (
+                "give each endpoint a --state of its own; --allow-endpoint-change moves this one on purpose, "
+                "but jobs that have ended are not looked for there"
+            )
             raise StateError(f"the state {settings.state} belongs to {state.endpoint}, not {settings.endpoint}", hint)
         state = state.model_copy(update={"endpoint": settings.endpoint})
     return read_journal(settings.journal, state)

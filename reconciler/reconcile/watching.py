@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,27 +117,25 @@ async def watch_records(
     fail_fast: bool = False,
 ) -> ReconcilerError | None:
     """Observe `records` until they have ended, and save what was seen, whatever ends the watch. Why it ended early."""
-    state, waited = session.state, 0.0
+    state = session.state
+    notes: tuple[str, ...] = ()
     left: ReconcilerError | None = None
-
-    async def sleep(seconds: float) -> None:
-        nonlocal waited
-        waited += seconds
-        await session.settings.timing.sleep(seconds)
-
     news({n: state.jobs[n] for n in records})
+    rounds = watch(session.client, in_flight(records), sleep=session.settings.timing.sleep)
     try:
-        async for seen in stop.until(watch(session.client, in_flight(records), sleep=sleep)):
-            entries, _ = observation_entries(seen, state.jobs, session.settings)
-            state = fold(state, entries).state
-            now = {n: state.jobs[n] for n in records}
-            news(now)
-            if fail_fast and any(r.status in (JobStatus.FAILED, JobStatus.CANCELLED) for r in now.values()):
-                break
-            if timeout is not None and waited >= timeout and in_flight(now):
-                message = f"{len(in_flight(now))} of {len(now)} jobs are still in flight after {waited:.0f} s"
-                left = TimedOut(message, "run 'reconciler wait' to go on waiting")
-                break
+        async with asyncio.timeout(timeout):
+            async for seen in stop.until(rounds):
+                entries, notes = observation_entries(seen, state.jobs, session.settings)
+                state = fold(state, entries).state
+                now = {n: state.jobs[n] for n in records}
+                news(now)
+                if fail_fast and any(r.status in (JobStatus.FAILED, JobStatus.CANCELLED) for r in now.values()):
+                    break
+    except TimeoutError:
+        going = in_flight({n: state.jobs[n] for n in records})
+        why = f"; {notes[0]}" if notes else ""
+        message = f"{len(going)} of {len(records)} jobs are still in flight after {timeout:g} s{why}"
+        left = TimedOut(message, "run 'reconciler wait' to go on waiting")
     finally:
         session.save(state)
     return stop.error() or left
@@ -154,6 +153,11 @@ async def outputs(settings: Settings, name: str) -> tuple[str, list[JsonObject]]
     record = _recorded(settings, name)
     async with settings.connect() as client:
         return record.job_id, await client.outputs(record.job_id)
+
+
+def state_of(settings: Settings, name: str) -> str:
+    """The status that is recorded for `name`."""
+    return _recorded(settings, name).status
 
 
 async def download(settings: Settings, name: str, folder: Path, told: Callable[[str, int], None]) -> None:

@@ -135,10 +135,11 @@ def test_a_reader_that_goes_away_ends_nothing_that_was_begun(scene: Scene) -> No
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    until(lambda: scene.posts() == COUNT)
+    until(lambda: scene.posts() == COUNT or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     assert process.returncode != 0
+    assert scene.posts() in (0, COUNT), "it was cut off in the middle"
     scene.put_right()
 
 

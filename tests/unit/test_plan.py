@@ -153,6 +153,20 @@ def test_an_option_that_names_no_job_is_refused_with_the_nearest_name(options: P
     assert refused.value.hint == "did you mean 'bbb'?"
 
 
+def test_a_replace_outside_the_targets_is_refused() -> None:
+    with pytest.raises(PlanRefused, match="not among the targets"):
+        make_plan(
+            Facts({"a": desired("a"), "b": desired("b")}, state()),
+            PlanOptions(targets=frozenset("a"), replace=frozenset("b")),
+        )
+
+
+def test_jobs_of_specs_that_were_not_asked_for_are_left_alone() -> None:
+    """`apply FILE --prune` must not cancel what other files ask for."""
+    facts = Facts({"a": desired("a")}, state(b=recorded("RUNNING", 2)), elsewhere=frozenset("b"))
+    assert [(a.action, a.name) for a in make_plan(facts, PRUNE).actions] == [("create", "a")]
+
+
 def test_generations_grow_with_each_submission_and_survive_forgetting() -> None:
     assert plan_one(NEW).generation == 1
     assert plan_one(changed("COMPLETED", None)).generation == 2
