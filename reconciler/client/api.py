@@ -129,11 +129,12 @@ class Client:
         return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/outputs", "outputs", {})]
 
     async def cancel(self, job_id: str) -> bool:
-        """`POST …/cancel`. False when the platform says that there is nothing to cancel. Raises `PlatformError`."""
+        """`POST …/cancel`. Whether the platform said that it does; a refusal is False. Raises `PlatformError`."""
         response = await self._transport.ask("POST", f"/batch/jobs/{quote(job_id, safe='')}/cancel")
         if not response.ok and response.status not in (404, 409):
             raise response.error(f"cancel {job_id}")
-        return response.ok
+        # A 200 that is not the API's own answer, from a proxy say, has cancelled nothing.
+        return response.ok and isinstance(response.value, dict)
 
     async def retry(self, job_id: str) -> None:
         """`POST …/retry`, once: a second one could start another run. Raises `PlatformError`."""

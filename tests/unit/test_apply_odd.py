@@ -86,6 +86,13 @@ def test_a_cancel_that_is_refused_while_the_job_runs_stops_the_replacement(tmp_p
     assert folded.state.jobs["a"].job_id == "job_1"
 
 
+def test_a_cancel_with_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
+    running = {**JOB, "status": "RUNNING"}
+    scene = Scene(tmp_path, "RUNNING", **{"POST_cancel": [(200, "<html>")], "GET_": [(200, running)]})
+    outcome, _ = scene.carry_out(planned(scene, value=2))
+    assert (outcome.outcome, "POST /" in scene.requests) == ("failed", False)
+
+
 def test_a_job_that_cannot_be_cancelled_is_not_forgotten(tmp_path: Path) -> None:
     running = {**JOB, "status": "ADMITTED"}
     scene = Scene(tmp_path, "RUNNING", POST_cancel=[(409, {})], GET_=[(200, running)])
