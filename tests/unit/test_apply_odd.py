@@ -88,7 +88,7 @@ def test_a_cancel_that_is_refused_while_the_job_runs_stops_the_replacement(tmp_p
 
 def test_a_cancel_with_an_answer_that_is_none_is_not_believed(tmp_path: Path) -> None:
     running = {**JOB, "status": "RUNNING"}
-    scene = Scene(tmp_path, "RUNNING", **{"POST_cancel": [(200, "<html>")], "GET_": [(200, running)]})
+    scene = Scene(tmp_path, "RUNNING", POST_cancel=[(200, "<html>")], GET_=[(200, running)])
     outcome, _ = scene.carry_out(planned(scene, value=2))
     assert (outcome.outcome, "POST /" in scene.requests) == ("failed", False)
 
