@@ -73,7 +73,7 @@ def _request(path: str | None, refresh: bool = True, **how: Any) -> PlanRequest:
 
     return PlanRequest(
         paths=(specs_path(path),),
-        scoped=how.get("scoped", path is not None),
+        scoped=how.get("scoped", specs_path(path).absolute() != specs_path(None).absolute()),
         options=PlanOptions(prune=how["prune"], replace=frozenset(how["replace"]), targets=frozenset(how["targets"])),
         refresh=refresh,
         adopt=how["adopt"],

@@ -61,7 +61,8 @@ async def apply(
             action = outcomes[name].action if name in outcomes else "keep"
             outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
         left: ReconcilerError | None = stop.error()
-        whole = left is None and not request.options.targets
+        # A part of the specs, by PATH or by target, leaves the rest to be searched for.
+        whole = left is None and not request.options.targets and not request.scoped
         session.save(session.state.model_copy(update={"searched": session.state.searched or whole}))
         names = request.options.targets or frozenset(desired)
         if wait and left is None:
