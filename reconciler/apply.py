@@ -16,7 +16,7 @@ from typing import Literal
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
 from reconciler.errors import ExitCode, PlatformError, ReconcilerError, StateError
-from reconciler.job import Gone, JobStatus, Seen, Upload, is_terminal
+from reconciler.job import Gone, JobStatus, Seen, Upload, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import Adopted, Forgotten, Intent, Moved, NotSubmitted, Observed, Retried, Submitted, token
@@ -58,7 +58,7 @@ class Tools:
 
     def timestamp(self) -> str:
         """Now, RFC 3339 UTC, whole seconds."""
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return timestamp(self.now())
 
 
 async def carry_out(actions: Sequence[Action], commit: str | None, tools: Tools) -> None:
@@ -148,7 +148,7 @@ async def _submit(action: Action, commit: str | None, tools: Tools) -> Outcome:
             request=action.request,
             spec_path=action.spec_path or "",
             commit=commit,
-            platform_time=platform_now.strftime("%Y-%m-%dT%H:%M:%SZ") if platform_now else None,
+            platform_time=timestamp(platform_now) if platform_now else None,
         )
     )
     result = await tools.client.submit(action.name, action.request, mark)

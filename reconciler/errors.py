@@ -113,12 +113,6 @@ class PlatformUnavailable(PlatformError):
     exit_code = ExitCode.TRY_LATER
 
 
-class OutcomeUnknown(ReconcilerError):
-    """A submission of which it is not known whether it made a job."""
-
-    exit_code = ExitCode.UNKNOWN
-
-
 class TimedOut(ReconcilerError):
     """The time that we were given is over; what was waited for goes on."""
 

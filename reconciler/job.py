@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,6 +18,11 @@ from reconciler.errors import Location
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object as it was read; only `load` and the client look inside without a model."""
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339, UTC, whole seconds: how times are written in the state and the journal."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class JobStatus(StrEnum):
@@ -93,16 +99,6 @@ class ObservedJob:
     cancelled_at: str | None = None
     error: Mapping[str, Any] | None = None
     raw: JsonObject = field(default_factory=dict, compare=False)
-
-    @property
-    def ended_at(self) -> str | None:
-        """When the job ended, by the platform's clock; None while it is in flight."""
-        ends = {
-            JobStatus.COMPLETED: self.completed_at,
-            JobStatus.FAILED: self.failed_at,
-            JobStatus.CANCELLED: self.cancelled_at,
-        }
-        return ends.get(JobStatus(self.status)) if is_terminal(self.status) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ file is never removed: that would let a second holder in.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import getpass
@@ -13,14 +14,14 @@ import json
 import os
 import shlex
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from reconciler.durable import make_folder, read_file
 from reconciler.errors import StateError, StateLocked
+from reconciler.job import timestamp
 from reconciler.text import one_line
 
 _POLL = 0.1
@@ -31,21 +32,15 @@ _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glu
 
 
 @contextlib.contextmanager
-def locked(
-    path: Path,
-    command: str,
-    timeout: float = 0.0,
-    sleep: Callable[[float], None] = time.sleep,
-    shared: Callable[[Path], bool] | None = None,
-) -> Iterator[Callable[[], None]]:
-    """Hold the lock file `path` for the length of the block, waiting at most `timeout` seconds for it.
+def locked(path: Path, command: str, shared: Callable[[Path], bool] | None = None) -> Iterator[Callable[[], None]]:
+    """Hold the lock file `path` for the length of the block. Yields a check that it is still held.
 
     Raises `StateLocked` when another process holds it, or another host may, and `StateError` when the file cannot be
-    made. `shared` tells whether a folder is on a network file system. Yields a check that the lock is still held.
+    made. `shared` tells whether a folder is on a network file system.
     """
     descriptor = _open(path)
     try:
-        _acquire(descriptor, path, timeout, sleep)
+        _acquire(descriptor, path)
         _refuse_other_host(path, shared or on_network)
         _write_holder(descriptor, command)
         try:
@@ -106,22 +101,34 @@ def _open(path: Path) -> int:
         raise StateError(f"the lock {path} cannot be opened: {error.strerror}", hint) from error
 
 
-def _acquire(descriptor: int, path: Path, timeout: float, sleep: Callable[[float], None]) -> None:
+def _acquire(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        hint = "wait for it, or give --lock-timeout; the lock is freed when its holder ends"
+        raise StateLocked(f"the state is locked by {_holder(path)}", hint) from error
+    except OSError as error:
+        hint = "the folder of the state must be on a file system that has locks; nothing was done"
+        raise StateError(f"the lock {path} cannot be taken: {error.strerror}", hint) from error
+
+
+@contextlib.asynccontextmanager
+async def locked_when_free(
+    path: Path, command: str, timeout: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> AsyncIterator[Callable[[], None]]:
+    """As `locked`, but wait for it, at most `timeout` seconds. Signals are heard meanwhile: the event loop runs."""
     waited = 0.0
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if waited >= timeout:
-                hint = "wait for it, or give --lock-timeout; the lock is freed when its holder ends"
-                raise StateLocked(f"the state is locked by {_holder(path)}", hint) from error
-            sleep(_POLL)
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                still_held = stack.enter_context(locked(path, command))
+                break
+            except StateLocked:
+                if waited >= timeout:
+                    raise
+            await sleep(_POLL)
             waited += _POLL
-        except OSError as error:
-            hint = "the folder of the state must be on a file system that has locks; nothing was done"
-            raise StateError(f"the lock {path} cannot be taken: {error.strerror}", hint) from error
-        else:
-            return
+        yield still_held
 
 
 def _write_holder(descriptor: int, command: str) -> None:
@@ -130,7 +137,7 @@ def _write_holder(descriptor: int, command: str) -> None:
         "host": socket.gethostname(),
         "user": _user(),
         "command": command,
-        "since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "since": timestamp(datetime.now(UTC)),
     }
     # The note helps a person; a full disk must not keep anybody from reading or settling.
     with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reconciler.job import JobId, JobStatus, JsonObject, ObservedJob, PastJob, RecordedJob, State, is_terminal
+from reconciler.job import JobId, JobStatus, JsonObject, PastJob, RecordedJob, State, is_terminal
 
 _NAMESPACE = uuid.UUID("9d4f1c1e-6a63-4f0e-8f4b-2c8f5d3b7a10")
 
@@ -260,8 +260,3 @@ def _ended_at(job: Mapping[str, Any], status: str) -> str | None:
     if not is_terminal(status):
         return None
     return _text(job, f"{status.lower()}_at")
-
-
-def observed(name: str, job: ObservedJob, at: str) -> Observed:
-    """The entry that says what the platform showed."""
-    return Observed(name=name, at=at, job_id=job.id, job=job.raw)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from reconciler.client import Client
 from reconciler.errors import PlatformError
-from reconciler.job import ObservedJob, State, is_terminal
+from reconciler.job import ObservedJob, State, is_terminal, timestamp
 from reconciler.observe import identical, parse_time
 from reconciler.record import Intent, NotSubmitted, Submitted
 
@@ -51,7 +51,7 @@ async def settle(
         second, late = await _look(client, missing, state, now)
         unresolved |= late
     found = {**first, **second}
-    at = now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = timestamp(now())
     entries: list[Submitted | NotSubmitted] = []
     for intent in intents:
         if job := found.get(intent.name):

@@ -103,10 +103,10 @@ class Client:
             return Unreachable(f"the platform answered with another job, {job.id}")
         return Seen(job)
 
-    async def jobs(self, q: str | None = None) -> AsyncIterator[ObservedJob]:
+    async def jobs(self) -> AsyncIterator[ObservedJob]:
         """`GET /batch/jobs`: every row that is a job, each id once. Raises `PlatformError`."""
         seen: set[str] = set()
-        async for row in self._rows("/batch/jobs", "jobs", {"q": q} if q else {}):
+        async for row in self._rows("/batch/jobs", "jobs", {}):
             job = wire.job(row)
             if job is None:  # it could be one that somebody looks for
                 raise PlatformUnavailable("GET /batch/jobs: a row of the list is not a job")

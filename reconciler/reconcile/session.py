@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -11,10 +10,10 @@ from dataclasses import dataclass
 from reconciler.client import Client
 from reconciler.connect import LOCAL
 from reconciler.durable import remove_leftovers
-from reconciler.errors import StateError, StateLocked
+from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.journal import Leftover, finish, read_journal
-from reconciler.lock import locked
+from reconciler.lock import locked_when_free
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
 from reconciler.settle import settle
@@ -85,7 +84,7 @@ class Session:
 @contextlib.asynccontextmanager
 async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
     """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
-    async with _lock(settings) as still_locked:
+    async with locked_when_free(settings.lock, settings.command, settings.lock_timeout) as still_locked:
         for path in (settings.state, settings.journal):
             refuse_foreign(path)
             remove_leftovers(path)
@@ -103,23 +102,6 @@ async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIt
 def open_names(intents: Sequence[Intent]) -> dict[str, str]:
     """Names with a submission whose outcome is unknown, and the fingerprint of what was submitted."""
     return {i.name: i.fingerprint for i in intents}
-
-
-@contextlib.asynccontextmanager
-async def _lock(settings: Settings) -> AsyncIterator[Callable[[], None]]:
-    """Wait for the lock without keeping signals from being heard."""
-    waited, pause = 0.0, 0.1
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                still_locked = stack.enter_context(locked(settings.lock, settings.command))
-                break
-            except StateLocked:
-                if waited >= settings.lock_timeout:
-                    raise
-            await asyncio.sleep(pause)
-            waited += pause
-        yield still_locked
 
 
 async def settle_open(session: Session) -> list[Submitted | NotSubmitted]:

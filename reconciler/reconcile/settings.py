@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler.client import Client
 from reconciler.client.patience import Timing
 from reconciler.connect import connect
+from reconciler.job import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Settings:
         return self.timing.now()
 
     def timestamp(self) -> str:
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return timestamp(self.now())
 
     def connect(self, *, run_jobs: bool = False) -> contextlib.AbstractAsyncContextManager[Client]:
         return connect(

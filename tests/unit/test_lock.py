@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ExitCode, StateError, StateLocked
-from reconciler.lock import locked, on_network
+from reconciler.lock import locked, locked_when_free, on_network
 
 HOLDER = """
 import sys
@@ -91,21 +92,33 @@ def test_waiting_takes_the_lock_when_it_is_freed(path: Path) -> None:
     with holder(path) as process:
         waits: list[float] = []
 
-        def sleep(seconds: float) -> None:
+        async def sleep(seconds: float) -> None:
             waits.append(seconds)
             if len(waits) == 3:
                 process.kill()
                 process.wait()
 
-        with locked(path, "reconciler apply", timeout=60, sleep=sleep):
-            assert len(waits) == 3
+        async def run() -> None:
+            async with locked_when_free(path, "reconciler apply", 60, sleep):
+                assert len(waits) == 3
+                assert not is_free(path)
+
+        asyncio.run(run())
 
 
 def test_waiting_ends_with_the_timeout(path: Path) -> None:
     waits: list[float] = []
-    with locked(path, "one"):
-        with pytest.raises(StateLocked, match="one"), locked(path, "two", timeout=2, sleep=waits.append):
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def run() -> None:
+        async with locked_when_free(path, "two", 2, sleep):
             pytest.fail("two hold the lock")
+
+    with locked(path, "one"):
+        with pytest.raises(StateLocked, match="one"):
+            asyncio.run(run())
         assert 1.9 <= sum(waits) <= 2.2
         assert not is_free(path)
 
@@ -183,9 +196,14 @@ def test_a_full_disk_keeps_nobody_from_the_lock(path: Path, monkeypatch: pytest.
 
 
 def test_a_free_lock_is_not_waited_for(path: Path) -> None:
-    waits: list[float] = []
-    with locked(path, "reconciler apply", timeout=60, sleep=waits.append):
-        assert waits == []
+    async def never(seconds: float) -> None:
+        pytest.fail("it waited")
+
+    async def run() -> None:
+        async with locked_when_free(path, "reconciler apply", 60, never):
+            assert not is_free(path)
+
+    asyncio.run(run())
 
 
 def test_a_holder_that_ended_well_leaves_no_note(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nouns import ENDPOINT, observed, recorded, request, state
+from nouns import ENDPOINT, recorded, request, state
 
 from reconciler.job import State
 from reconciler.record import (
@@ -22,9 +22,6 @@ from reconciler.record import (
     Submitted,
     fold,
     token,
-)
-from reconciler.record import (
-    observed as observed_entry,
 )
 from reconciler.state import dumps
 
@@ -195,11 +192,6 @@ def test_fields_of_a_wrong_type_never_make_a_state_that_cannot_be_read(wrong: An
     folded = fold(EMPTY, [intent(), first, adopted, news, intent(generation=2), submitted(generation=2)])
     assert State.model_validate(folded.state.model_dump(mode="json")) == folded.state
     assert folded.state.jobs["b"].status == "UNKNOWN"
-
-
-def test_what_was_observed_is_kept_as_it_came() -> None:
-    entry = observed_entry("a", observed("RUNNING"), AT)
-    assert (entry.name, entry.job_id, entry.job) == ("a", "job_1", observed("RUNNING").raw)
 
 
 # What a run writes about one name: one action, in its steps. `old` and `gone` are recorded before it.

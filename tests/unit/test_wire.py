@@ -33,7 +33,6 @@ def test_unknown_statuses_and_fields_are_passed_on() -> None:
     job = wire.job(raw)
     assert job is not None
     assert job.status == "HIBERNATED"
-    assert job.ended_at is None
     assert job.raw["new"] == [1]
 
 
