@@ -18,6 +18,7 @@ from reconciler.errors import Diagnostic, Location
 
 DEPTH_LIMIT = 64
 """Levels of nested lists and mappings, counted through aliases."""
+_TOO_DEEP = (f"nested deeper than {DEPTH_LIMIT} levels", "flatten the document")
 NODE_LIMIT = 200_000
 """Values in one file after its aliases are expanded."""
 TEXT_LIMIT = 4 << 20
@@ -122,6 +123,8 @@ def _syntax(error: yaml.YAMLError, path: str, text: str) -> Diagnostic:
     problem = getattr(error, "problem", None) or "cannot be read as YAML"
     if mark is None:
         return Diagnostic("yaml-syntax", problem, Location(path, 1))
+    if "maximum nesting depth" in problem:  # libyaml looks far ahead, and since 2026 gives up there before we do
+        return Diagnostic("too-deep", _TOO_DEEP[0], Location(path, mark.line + 1, mark.column + 1), hint=_TOO_DEEP[1])
     lines = text.splitlines()
     here = lines[mark.line] if mark.line < len(lines) else ""
     indent = here[: len(here) - len(here.lstrip())]
@@ -207,7 +210,7 @@ class _Reader:
     def _descend(self, event: yaml.Event, depth: int) -> None:
         self._deepest = max(self._deepest, depth)
         if depth > DEPTH_LIMIT:
-            self._stop(event, "too-deep", f"nested deeper than {DEPTH_LIMIT} levels", "flatten the document")
+            self._stop(event, "too-deep", *_TOO_DEEP)
 
     def _refuse_tag(self, event: yaml.Event, at: Position) -> None:
         tag = getattr(event, "tag", None)
