@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from reconciler.service import wire
 from reconciler.service.errors import ApiError, Fault, refuse
+from reconciler.service.keys import Keys
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
 from reconciler.service.routes import details, files, jobs, pipelines
 from reconciler.service.routes.context import Context
@@ -24,8 +25,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(context: Context, *, key: str | None) -> FastAPI:
-    """The service as an ASGI app. `key` is the API key that requests must carry; None lets all of them in."""
+def create_app(context: Context, *, keys: Keys | None, default_org: str) -> FastAPI:
+    """The service as an ASGI app. Without `keys` all requests are let in, for `default_org`."""
     app = FastAPI(title="Batch service", version="0.5", docs_url=None, redoc_url=None)
     app.state.context = context
     for module in (jobs, details, files, pipelines):
@@ -35,7 +36,7 @@ def create_app(context: Context, *, key: str | None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)
     app.add_middleware(JsonBodies, limit=context.settings.body_limit)
-    app.add_middleware(BearerAuth, key=key)
+    app.add_middleware(BearerAuth, keys=keys, default=default_org)
     app.add_middleware(Announce)
     return app
 

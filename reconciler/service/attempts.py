@@ -27,7 +27,7 @@ from reconciler.service.protocol import (
     OutputLine,
     ProgressLine,
 )
-from reconciler.service.store import Store, active_job, drop_outputs, jobs_in, reset_inputs
+from reconciler.service.store import Store, active_job, drop_results, jobs_in, reset_inputs
 
 
 class Superseded(Exception):
@@ -84,7 +84,7 @@ class Attempts:
                 return None
             job = self._store.change(tx, head[0], JobStatus.ADMITTED)
             reset_inputs(tx, job.id)
-            dropped = drop_outputs(tx, job.id)
+            dropped = drop_results(tx, job.id)
         for content_id in dropped:
             self._contents.remove(content_id)
         return job, inputs

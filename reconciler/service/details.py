@@ -11,6 +11,7 @@ from typing import Any
 from reconciler.service.database import Database
 from reconciler.service.errors import refuse
 from reconciler.service.links import Links
+from reconciler.service.store import load_job
 
 Filters = Mapping[str, str | None]
 
@@ -22,9 +23,9 @@ class Details:
         self._database = database
         self._links = links
 
-    def events(self, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
+    def events(self, org_id: str, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
         """The answer of `…/events`, newest first."""
-        total, rows = self._page("events", "id DESC", job_id, filters, offset, limit)
+        total, rows = self._page("events", "id DESC", org_id, job_id, filters, offset, limit)
         events = [
             {
                 "id": row["id"],
@@ -40,10 +41,10 @@ class Details:
         ]
         return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "events": events}
 
-    def inputs(self, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
+    def inputs(self, org_id: str, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
         """The answer of `…/inputs`, in the order of the request."""
         view = "(SELECT inputs.*, num_bytes, file_type, attributes FROM inputs JOIN files USING (file_uid))"
-        total, rows = self._page(view, "seq", job_id, filters, offset, limit)
+        total, rows = self._page(view, "seq", org_id, job_id, filters, offset, limit)
         inputs = [
             {
                 "id": row["id"],
@@ -66,13 +67,13 @@ class Details:
         ]
         return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "inputs": inputs}
 
-    def outputs(self, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
+    def outputs(self, org_id: str, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
         """The answer of `…/outputs`, oldest first, with fresh links."""
         view = (
             "(SELECT outputs.*, inputs.file_id AS input_file_id"
             " FROM outputs LEFT JOIN inputs ON inputs.id = outputs.input_id)"
         )
-        total, rows = self._page(view, "seq", job_id, filters, offset, limit)
+        total, rows = self._page(view, "seq", org_id, job_id, filters, offset, limit)
         outputs = [
             {
                 "id": row["id"],
@@ -88,26 +89,28 @@ class Details:
         ]
         return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "outputs": outputs}
 
-    def content(self, content_id: str) -> tuple[str, str]:
+    def content(self, org_id: str, content_id: str) -> tuple[str, str]:
         """The file name and type of a stored content. Raises `ApiError` 404."""
         with self._database.read() as tx:
             row = tx.execute(
-                "SELECT file_id AS filename, file_type FROM files WHERE file_uid = ?1"
-                " UNION ALL SELECT filename, file_type FROM outputs WHERE id = ?1",
-                (content_id,),
+                "SELECT file_id AS filename, file_type FROM files WHERE file_uid = ?1 AND org_id = ?2"
+                " UNION ALL SELECT filename, file_type FROM outputs JOIN jobs ON jobs.id = job_id"
+                " WHERE outputs.id = ?1 AND org_id = ?2"
+                " UNION ALL SELECT filename, file_type FROM checkpoints JOIN jobs ON jobs.id = job_id"
+                " WHERE checkpoints.id = ?1 AND org_id = ?2",
+                (content_id, org_id),
             ).fetchone()
         if row is None:
             raise refuse(404, "not_found", f"there is no content {content_id!r} any more", "list the outputs again")
         return row["filename"], row["file_type"]
 
     def _page(
-        self, table: str, order: str, job_id: str, filters: Filters, offset: int, limit: int
+        self, table: str, order: str, org_id: str, job_id: str, filters: Filters, offset: int, limit: int
     ) -> tuple[int, list[sqlite3.Row]]:
         wanted = {"job_id": job_id} | {name: value for name, value in filters.items() if value is not None}
         where = " AND ".join(f"{name} = :{name}" for name in wanted)
         with self._database.read() as tx:
-            if tx.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone() is None:
-                raise refuse(404, "not_found", f"there is no job {job_id!r}", "GET /batch/jobs lists the jobs")
+            load_job(tx, org_id, job_id)
             (total,) = tx.execute(f"SELECT COUNT(*) FROM {table} WHERE {where}", wanted).fetchone()  # noqa: S608
             query = f"SELECT * FROM {table} WHERE {where} ORDER BY {order} LIMIT {limit} OFFSET {offset}"  # noqa: S608
             return total, tx.execute(query, wanted).fetchall()

@@ -82,7 +82,7 @@ class Files:
         self._contents = contents
         self._clock = clock
 
-    def put(self, filename: str, file_type: str, source: BinaryIO) -> StoredFile:
+    def put(self, org_id: str, filename: str, file_type: str, source: BinaryIO) -> StoredFile:
         """Store `source` under `filename`; what was there before is replaced."""
         check_name(filename)
         if file_type not in ACCEPTED_TYPES:
@@ -98,27 +98,30 @@ class Files:
             found = attributes(path, file_type)
             num_bytes = path.stat().st_size
             self._contents.publish(uid)
-            return self._register(uid, filename, file_type, num_bytes, found)
+            return self.register(org_id, uid, filename, file_type, num_bytes, found)
         except BaseException:
             self._contents.remove(uid)
             raise
 
-    def _register(self, uid: str, filename: str, file_type: str, num_bytes: int, found: dict[str, Any]) -> StoredFile:
+    def register(
+        self, org_id: str, uid: str, filename: str, file_type: str, num_bytes: int, found: dict[str, Any]
+    ) -> StoredFile:
+        """Put a published content under its name; what was there before is replaced."""
         with self._database.write() as tx:
-            unused = self._retire(tx, filename)
+            unused = self._retire(tx, org_id, filename)
             tx.execute(
-                "INSERT INTO files (file_uid, file_id, file_type, num_bytes, attributes, created_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (uid, filename, file_type, num_bytes, json.dumps(found), stamp(self._clock())),
+                "INSERT INTO files (org_id, file_uid, file_id, file_type, num_bytes, attributes, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (org_id, uid, filename, file_type, num_bytes, json.dumps(found), stamp(self._clock())),
             )
             row = tx.execute("SELECT * FROM files WHERE file_uid = ?", (uid,)).fetchone()
         if unused:
             self._contents.remove(unused)
         return _stored(row)
 
-    def _retire(self, tx: sqlite3.Connection, file_id: str) -> str | None:
+    def _retire(self, tx: sqlite3.Connection, org_id: str, file_id: str) -> str | None:
         """Take the current content of a name out of use. The uid of a content that no job needs, to be removed."""
-        row = tx.execute("SELECT file_uid FROM files WHERE current AND file_id = ?", (file_id,)).fetchone()
+        row = _current(tx, org_id, file_id)
         if row is None:
             return None
         uid = str(row["file_uid"])
@@ -128,52 +131,57 @@ class Files:
         tx.execute("DELETE FROM files WHERE file_uid = ?", (uid,))
         return uid
 
-    def get(self, file_id: str) -> StoredFile:
+    def get(self, org_id: str, file_id: str) -> StoredFile:
         """The current content of a name. Raises `ApiError` 404."""
         with self._database.read() as tx:
-            row = tx.execute("SELECT * FROM files WHERE current AND file_id = ?", (file_id,)).fetchone()
+            row = _current(tx, org_id, file_id)
         if row is None:
             raise _no_file(file_id)
         return _stored(row)
 
-    def delete(self, file_id: str) -> StoredFile:
+    def delete(self, org_id: str, file_id: str) -> StoredFile:
         """Take the name out of use, and its content unless a job refers to it. Raises `ApiError` 404."""
         with self._database.write() as tx:
-            row = tx.execute("SELECT * FROM files WHERE current AND file_id = ?", (file_id,)).fetchone()
+            row = _current(tx, org_id, file_id)
             if row is None:
                 raise _no_file(file_id)
-            unused = self._retire(tx, file_id)
+            unused = self._retire(tx, org_id, file_id)
         if unused:
             self._contents.remove(unused)
         return _stored(row)
 
-    def page(self, *, limit: int, after: str | None, before: str | None) -> FileSlice:
+    def page(self, org_id: str, *, limit: int, after: str | None, before: str | None) -> FileSlice:
         """Files newest first. `after` and `before` are cursors of an earlier page, at most one of them."""
         if after is not None and before is not None:
             raise refuse(400, "invalid_parameter", "after and before exclude each other", "send one of them")
         with self._database.read() as tx:
             if before is not None:
-                query = "SELECT * FROM files WHERE current AND seq > ? ORDER BY seq LIMIT ?"
-                rows = tx.execute(query, (_position(before), limit)).fetchall()[::-1]
+                query = "SELECT * FROM files WHERE current AND org_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+                rows = tx.execute(query, (org_id, _position(before), limit)).fetchall()[::-1]
             else:
-                query = "SELECT * FROM files WHERE current AND seq < ? ORDER BY seq DESC LIMIT ?"
-                rows = tx.execute(query, (_position(after) if after else 1 << 62, limit)).fetchall()
+                query = "SELECT * FROM files WHERE current AND org_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+                rows = tx.execute(query, (org_id, _position(after) if after else 1 << 62, limit)).fetchall()
             if not rows:
                 return FileSlice([], None, None)
             newest, oldest = rows[0]["seq"], rows[-1]["seq"]
-            older = tx.execute("SELECT 1 FROM files WHERE current AND seq < ? LIMIT 1", (oldest,)).fetchone()
-            newer = tx.execute("SELECT 1 FROM files WHERE current AND seq > ? LIMIT 1", (newest,)).fetchone()
+            older = tx.execute(
+                "SELECT 1 FROM files WHERE current AND org_id = ? AND seq < ? LIMIT 1", (org_id, oldest)
+            ).fetchone()
+            newer = tx.execute(
+                "SELECT 1 FROM files WHERE current AND org_id = ? AND seq > ? LIMIT 1", (org_id, newest)
+            ).fetchone()
         return FileSlice(
             [_stored(row) for row in rows],
             _cursor(oldest) if older else None,
             _cursor(newest) if newer else None,
         )
 
-    def totals(self) -> tuple[int, int, float]:
+    def totals(self, org_id: str) -> tuple[int, int, float]:
         """Number of files, their bytes, and when the newest came (seconds since 1970)."""
         with self._database.read() as tx:
             count, size, last = tx.execute(
-                "SELECT COUNT(*), COALESCE(SUM(num_bytes), 0), MAX(created_at) FROM files WHERE current"
+                "SELECT COUNT(*), COALESCE(SUM(num_bytes), 0), MAX(created_at) FROM files WHERE current AND org_id = ?",
+                (org_id,),
             ).fetchone()
         return count, size, datetime.fromisoformat(last).timestamp() if last else 0.0
 
@@ -182,11 +190,18 @@ class Files:
         for content_id in self._contents.stored(older_than=self._clock().timestamp() - _ORPHAN_AGE):
             with self._database.read() as tx:
                 known = tx.execute(
-                    "SELECT 1 FROM files WHERE file_uid = ?1 UNION ALL SELECT 1 FROM outputs WHERE id = ?1",
+                    "SELECT 1 FROM files WHERE file_uid = ?1 UNION ALL SELECT 1 FROM outputs WHERE id = ?1"
+                    " UNION ALL SELECT 1 FROM checkpoints WHERE id = ?1",
                     (content_id,),
                 ).fetchone()
             if not known:
                 self._contents.remove(content_id)
+
+
+def _current(tx: sqlite3.Connection, org_id: str, file_id: str) -> sqlite3.Row | None:
+    query = "SELECT * FROM files WHERE current AND org_id = ? AND file_id = ?"
+    row: sqlite3.Row | None = tx.execute(query, (org_id, file_id)).fetchone()
+    return row
 
 
 def _no_file(file_id: str) -> ApiError:

@@ -39,9 +39,13 @@ RETRYABLE = frozenset({_S.FAILED, _S.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is stored. `attempt` counts how often work was started on it; `ticket` is its place in the queue."""
+    """A job as it is stored. `attempt` counts how often work was started on it; `priority`, `turn` and
+    `ticket` are its place in the queue, where it is passed over until `not_before`. `failures` counts the attempts
+    that failed since it was made or retried by hand.
+    """
 
     id: str
+    org_id: str
     name: str
     pipeline_type: str
     pipeline_key: str
@@ -49,7 +53,11 @@ class Job:
     parameters: dict[str, Any]
     created_at: str
     updated_at: str
+    turn: int
     ticket: int
+    priority: int = 0
+    not_before: str | None = None
+    failures: int = 0
     status: JobStatus = JobStatus.PENDING
     attempt: int = 0
     retry_count: int = 0

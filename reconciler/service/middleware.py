@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.service import strictjson
 from reconciler.service.errors import ApiError, envelope, refuse
+from reconciler.service.keys import Keys
 
 HONORED = "Idempotency-Key-Honored"
 
@@ -36,31 +35,37 @@ class Announce:
 
 
 class BearerAuth:
-    """Refuses requests without the key. With no key set, everything passes."""
+    """Refuses requests without a key, and says whose key it was in the request's state, as `org_id`.
 
-    def __init__(self, app: ASGIApp, *, key: str | None) -> None:
+    With no keys set, everything passes and belongs to the organisation `default`.
+    """
+
+    def __init__(self, app: ASGIApp, *, keys: Keys | None, default: str) -> None:
         self._app = app
-        self._expected = None if key is None else key.encode()
+        self._keys = keys
+        self._default = default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        fault = self._fault(Headers(scope=scope)) if scope["type"] == "http" else None
-        if fault is None:
-            await self._app(scope, receive, send)
-        else:
-            await error_response(fault)(scope, receive, send)
+        if scope["type"] == "http":
+            try:
+                scope.setdefault("state", {})["org_id"] = self._organisation(Headers(scope=scope))
+            except ApiError as error:
+                await error_response(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
-    def _fault(self, headers: Headers) -> ApiError | None:
-        if self._expected is None:
-            return None
+    def _organisation(self, headers: Headers) -> str:
+        if self._keys is None:
+            return self._default
         given = headers.get("authorization")
         if not given:
             suggestion = "send the header 'Authorization: Bearer <key>'"
-            return refuse(401, "unauthorized", "the request has no API key", suggestion)
+            raise refuse(401, "unauthorized", "the request has no API key", suggestion)
         scheme, _, key = given.partition(" ")
-        matches = hmac.compare_digest(key.strip().encode("latin-1", "replace"), self._expected)
-        if scheme.lower() == "bearer" and matches:
-            return None
-        return refuse(401, "unauthorized", "the API key is not the key of this service", "check ATAI_API_KEY")
+        organisation = self._keys.organisation(key.strip())
+        if scheme.lower() == "bearer" and organisation is not None:
+            return organisation
+        raise refuse(401, "unauthorized", "the API key is none of this service's", "check ATAI_API_KEY")
 
 
 class JsonBodies:

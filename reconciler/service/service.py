@@ -15,11 +15,12 @@ from reconciler.service.app import create_app
 from reconciler.service.attempts import Attempts
 from reconciler.service.clock import Clock, system_clock
 from reconciler.service.contents import Contents
-from reconciler.service.database import Database
+from reconciler.service.database import DEFAULT_ORGANISATION, Database
 from reconciler.service.details import Details
 from reconciler.service.errors import ServiceError
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
@@ -42,12 +43,16 @@ def open_service(
     data: Path,
     *,
     key: str | None,
+    keys_file: Path | None = None,
     capacity: int | None,
     pipelines: Path | None,
     settings: Settings,
     clock: Clock = system_clock,
 ) -> Iterator[Service]:
-    """Open the data folder `data`, made if need be. Raises `ServiceError`. `capacity` None: one slot a processor."""
+    """Open the data folder `data`, made if need be. Requests need `key`, which is of the organisation
+    "default", or one in `keys_file`; without either they need none. `capacity` None: one slot a processor.
+    Raises `ServiceError`.
+    """
     slots = (os.cpu_count() or 1) if capacity is None else capacity
     if slots < 1:
         raise ServiceError(f"a capacity of {slots} runs nothing", "give at least 1")
@@ -58,7 +63,21 @@ def open_service(
         secret = folder.secret("link-secret")
         database = Database(folder.database)
     try:
-        yield _assemble(folder, database, known, secret, key=key, slots=slots, settings=settings, clock=clock)
+        default = database.organisation(DEFAULT_ORGANISATION)
+        opening = {key: default} if key else {}
+        if keys_file:
+            opening |= read_keys(keys_file, database.organisation)
+        yield _assemble(
+            folder,
+            database,
+            known,
+            secret,
+            keys=Keys(opening) if opening else None,
+            default_org=default,
+            slots=slots,
+            settings=settings,
+            clock=clock,
+        )
     finally:
         database.close()
 
@@ -69,7 +88,8 @@ def _assemble(
     known: registry.Registry,
     secret: str,
     *,
-    key: str | None,
+    keys: Keys | None,
+    default_org: str,
     slots: int,
     settings: Settings,
     clock: Clock,
@@ -96,7 +116,6 @@ def _assemble(
         registry=known,
         settings=settings,
         clock=clock,
-        org_id=database.org_id(),
         wake=scheduler.wake,
     )
-    return Service(create_app(context, key=key), scheduler, lock, slots)
+    return Service(create_app(context, keys=keys, default_org=default_org), scheduler, lock, slots)

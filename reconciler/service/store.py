@@ -6,9 +6,10 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from reconciler.service import queue
 from reconciler.service.clock import Clock, stamp
 from reconciler.service.database import Database
 from reconciler.service.errors import ApiError, Fault, refuse
@@ -24,10 +25,12 @@ _JOB_FIELDS = tuple(Job.__dataclass_fields__)
 class NewJob:
     """A checked request. `body` is as it came; `tracked` names the ports whose inputs have progress of their own."""
 
+    org_id: str
     body: CreateJob
     pipeline_version: str
     parameters: dict[str, Any]
     tracked: frozenset[str]
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class JobView:
 class JobFilter:
     """Which jobs to list; `q` is looked for in name and id, whatever the case."""
 
+    org_id: str
     pipeline_type: str | None = None
     statuses: Sequence[JobStatus] = ()
     q: str | None = None
@@ -70,12 +74,6 @@ def _columns(job: Job) -> dict[str, Any]:
     return values
 
 
-def _next_ticket(tx: sqlite3.Connection) -> int:
-    query = "UPDATE meta SET value = value + 1 WHERE name = 'next_ticket' RETURNING value"
-    (ticket,) = tx.execute(query).fetchone()
-    return int(ticket)
-
-
 class Store:
     """The jobs of one data folder."""
 
@@ -87,10 +85,10 @@ class Store:
         """The stamp of this moment."""
         return stamp(self._clock())
 
-    def replayed(self, key: str, body: CreateJob) -> JobView | None:
+    def replayed(self, org_id: str, key: str, body: CreateJob) -> JobView | None:
         """The job that was made with the idempotency key. Raises `ApiError` 409 when it was another request."""
         with self._database.read() as tx:
-            found = self._by_key(tx, key, body)
+            found = self._by_key(tx, org_id, key, body)
             return self._views(tx, [found])[0] if found else None
 
     def create(self, new: NewJob, key: str | None, faults: Sequence[Fault] = ()) -> tuple[JobView, bool]:
@@ -98,10 +96,10 @@ class Store:
         there already. `faults` found before are raised as `ApiError` 400 together with the missing files.
         """
         with self._database.write() as tx:
-            found = self._by_key(tx, key, new.body) if key else None
+            found = self._by_key(tx, new.org_id, key, new.body) if key else None
             if found:
                 return self._views(tx, [found])[0], True
-            pins, missing = _pin(tx, new.body)
+            pins, missing = _pin(tx, new)
             if faults or missing:
                 raise ApiError(400, [*faults, *missing])
             job = self._insert(tx, new, key)
@@ -109,8 +107,8 @@ class Store:
             log_transition(tx, job, at=job.created_at)
             return self._views(tx, [job])[0], False
 
-    def _by_key(self, tx: sqlite3.Connection, key: str, body: CreateJob) -> Job | None:
-        row = tx.execute("SELECT * FROM jobs WHERE idempotency_key = ?", (key,)).fetchone()
+    def _by_key(self, tx: sqlite3.Connection, org_id: str, key: str, body: CreateJob) -> Job | None:
+        row = tx.execute("SELECT * FROM jobs WHERE org_id = ? AND idempotency_key = ?", (org_id, key)).fetchone()
         if row is None:
             return None
         if row["body_digest"] != body_digest(body):
@@ -124,8 +122,10 @@ class Store:
 
     def _insert(self, tx: sqlite3.Connection, new: NewJob, key: str | None) -> Job:
         now = self.now()
+        turn, ticket = queue.join(tx, new.body.pipeline_type, new.priority, new.org_id)
         job = Job(
             id=new_id("job"),
+            org_id=new.org_id,
             name=new.body.name,
             pipeline_type=new.body.pipeline_type,
             pipeline_key=new.body.pipeline_key,
@@ -133,7 +133,9 @@ class Store:
             parameters=new.parameters,
             created_at=now,
             updated_at=now,
-            ticket=_next_ticket(tx),
+            priority=new.priority,
+            turn=turn,
+            ticket=ticket,
         )
         values = _columns(job) | {"idempotency_key": key, "body_digest": body_digest(new.body)}
         names = ", ".join(values)
@@ -143,26 +145,29 @@ class Store:
         )
         return job
 
-    def get(self, job_id: str) -> JobView:
+    def get(self, org_id: str, job_id: str) -> JobView:
         """The job. Raises `ApiError` 404."""
         with self._database.read() as tx:
-            return self._views(tx, [_load(tx, job_id)])[0]
+            return self._views(tx, [load_job(tx, org_id, job_id)])[0]
 
     def page(self, wanted: JobFilter, *, offset: int, limit: int) -> tuple[int, list[JobView]]:
         """How many jobs match, and a page of them, newest first."""
-        clauses, values = ["1"], list[Any]()
+        clauses, values = ["org_id = ?"], list[Any]([wanted.org_id])
         if wanted.pipeline_type:
             clauses.append("pipeline_type = ?")
             values.append(wanted.pipeline_type)
         if wanted.statuses:
             clauses.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
             values += wanted.statuses
-        if wanted.q:
-            clauses.append("(instr(folded(name), ?) OR instr(folded(id), ?))")
-            values += [wanted.q.casefold()] * 2
+        counted, count = ("job_counts", "COALESCE(SUM(n), 0)")
         where = " AND ".join(clauses)
+        total_values = list(values)
+        if wanted.q:
+            where += " AND (instr(folded(name), ?) OR instr(folded(id), ?))"
+            values += [wanted.q.casefold()] * 2
+            counted, count, total_values = "jobs", "COUNT(*)", values
         with self._database.read() as tx:
-            (total,) = tx.execute(f"SELECT COUNT(*) FROM jobs WHERE {where}", values).fetchone()  # noqa: S608
+            (total,) = tx.execute(f"SELECT {count} FROM {counted} WHERE {where}", total_values).fetchone()  # noqa: S608
             query = f"SELECT * FROM jobs WHERE {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
             jobs = [_job(row) for row in tx.execute(query, [*values, limit, offset])]
             return total, self._views(tx, jobs)
@@ -178,35 +183,38 @@ class Store:
         )
         for job_id, status, count in counts:
             progress[job_id][status] = count
-        waiting = [job for job in jobs if job.status is JobStatus.PENDING]
-        depth = _depth(tx) if waiting else 0
+        depths: dict[str, int] = {}
         views = []
         for job in jobs:
-            queued = job.status is JobStatus.PENDING
-            position = _depth(tx, up_to=job.ticket) if queued else None
-            views.append(JobView(job, position, depth if queued else None, progress[job.id]))
+            position = depth = None
+            if job.status is JobStatus.PENDING:
+                if job.pipeline_type not in depths:
+                    depths[job.pipeline_type] = queue.depth(tx, job.pipeline_type)
+                position, depth = queue.position(tx, job), depths[job.pipeline_type]
+            views.append(JobView(job, position, depth, progress[job.id]))
         return views
 
     def queue_depths(self) -> dict[str, int]:
         """How many jobs of each type wait; types without any are absent."""
-        query = "SELECT pipeline_type, COUNT(*) FROM jobs WHERE status = 'PENDING' GROUP BY pipeline_type"
+        query = "SELECT pipeline_type, SUM(n) FROM queue_counts GROUP BY pipeline_type"
         with self._database.read() as tx:
             return dict(tx.execute(query).fetchall())
 
-    def cancel(self, job_id: str) -> Job:
+    def cancel(self, org_id: str, job_id: str) -> Job:
         """The job is CANCELLED from now on. Raises `ApiError` 404 and `IllegalTransition`."""
         with self._database.write() as tx:
-            job = self.change(tx, _load(tx, job_id), JobStatus.CANCELLED)
+            job = self.change(tx, load_job(tx, org_id, job_id), JobStatus.CANCELLED)
             reset_inputs(tx, job.id, only="processing")
             return job
 
-    def retry(self, job_id: str) -> tuple[Job, list[str]]:
-        """Queue a FAILED or CANCELLED job again, at the end. The second value: outputs to remove from disk."""
+    def retry(self, org_id: str, job_id: str) -> tuple[Job, list[str]]:
+        """Queue a FAILED or CANCELLED job again, at the end. The second value: contents to remove from disk."""
         with self._database.write() as tx:
-            job = self.change(tx, _load(tx, job_id), JobStatus.PENDING)
-            tx.execute("UPDATE jobs SET ticket = ? WHERE id = ?", (_next_ticket(tx), job.id))
+            job = load_job(tx, org_id, job_id)
+            turn, ticket = queue.join(tx, job.pipeline_type, job.priority, job.org_id)
+            job = self.change(tx, replace(job, turn=turn, ticket=ticket), JobStatus.PENDING)
             reset_inputs(tx, job.id)
-            return job, drop_outputs(tx, job.id)
+            return job, drop_results(tx, job.id)
 
     def change(
         self,
@@ -226,25 +234,21 @@ class Store:
         return changed
 
 
-def _load(tx: sqlite3.Connection, job_id: str) -> Job:
-    row = tx.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+def load_job(tx: sqlite3.Connection, org_id: str, job_id: str) -> Job:
+    """The organisation's job. Raises `ApiError` 404, for other organisations' jobs too."""
+    row = tx.execute("SELECT * FROM jobs WHERE id = ? AND org_id = ?", (job_id, org_id)).fetchone()
     if row is None:
         raise refuse(404, "not_found", f"there is no job {job_id!r}", "GET /batch/jobs lists the jobs")
     return _job(row)
 
 
-def _depth(tx: sqlite3.Connection, *, up_to: int = 1 << 62) -> int:
-    query = "SELECT COUNT(*) FROM jobs WHERE status = 'PENDING' AND ticket <= ?"
-    (depth,) = tx.execute(query, (up_to,)).fetchone()
-    return int(depth)
-
-
-def _pin(tx: sqlite3.Connection, body: CreateJob) -> tuple[dict[str, str], list[Fault]]:
+def _pin(tx: sqlite3.Connection, new: NewJob) -> tuple[dict[str, str], list[Fault]]:
     """The content that each named file has now, and a fault for each file that is not there."""
-    names = dict.fromkeys(item.file_id for items in (body.inputs or {}).values() for item in items)
+    names = dict.fromkeys(item.file_id for items in (new.body.inputs or {}).values() for item in items)
     pins = {}
     for name in names:
-        row = tx.execute("SELECT file_uid FROM files WHERE current AND file_id = ?", (name,)).fetchone()
+        query = "SELECT file_uid FROM files WHERE current AND org_id = ? AND file_id = ?"
+        row = tx.execute(query, (new.org_id, name)).fetchone()
         if row:
             pins[name] = str(row["file_uid"])
     suggestion = "upload it with POST /files first"
@@ -283,16 +287,18 @@ def reset_inputs(tx: sqlite3.Connection, job_id: str, *, only: str | None = None
     )
 
 
-def drop_outputs(tx: sqlite3.Connection, job_id: str) -> list[str]:
-    """Forget the job's outputs; their content ids, to be removed from disk after the commit."""
+def drop_results(tx: sqlite3.Connection, job_id: str) -> list[str]:
+    """Forget the job's outputs and checkpoints; their content ids, to be removed from disk after the commit."""
     dropped = tx.execute("DELETE FROM outputs WHERE job_id = ? RETURNING id", (job_id,)).fetchall()
+    dropped += tx.execute("DELETE FROM checkpoints WHERE job_id = ? RETURNING id", (job_id,)).fetchall()
     return [row["id"] for row in dropped]
 
 
 def active_job(tx: sqlite3.Connection, job_id: str, attempt: int) -> Job | None:
     """The job, if this attempt at it still counts."""
-    job = _load(tx, job_id)
-    return job if job.status in ACTIVE and job.attempt == attempt else None
+    row = tx.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    job = _job(row) if row else None
+    return job if job and job.status in ACTIVE and job.attempt == attempt else None
 
 
 def jobs_in(tx: sqlite3.Connection, statuses: Sequence[JobStatus], *, limit: int = -1) -> list[Job]:

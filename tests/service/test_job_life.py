@@ -14,6 +14,7 @@ TERMINAL = {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}
 def new_job() -> Job:
     return Job(
         id="job_1",
+        org_id="org_1",
         name="n",
         pipeline_type="batch",
         pipeline_key="k",
@@ -21,6 +22,7 @@ def new_job() -> Job:
         parameters={},
         created_at="0",
         updated_at="0",
+        turn=1,
         ticket=1,
     )
 

@@ -32,7 +32,6 @@ class Context:
     registry: Registry
     settings: Settings
     clock: Clock
-    org_id: str
     wake: Callable[[], None]
 
 
@@ -43,6 +42,13 @@ def _context(request: Request) -> Context:
 
 
 Ctx = Annotated[Context, Depends(_context)]
+
+
+def _organisation(request: Request) -> str:
+    return str(request.state.org_id)
+
+
+Org = Annotated[str, Depends(_organisation)]
 
 
 @dataclass(frozen=True, slots=True)

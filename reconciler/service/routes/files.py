@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from reconciler.service import wire
 from reconciler.service.errors import refuse
 from reconciler.service.files import StoredFile
-from reconciler.service.routes.context import Ctx
+from reconciler.service.routes.context import Ctx, Org
 
 router = APIRouter(prefix="/files", tags=["files"])
 
@@ -54,7 +54,7 @@ class _Capped:
 
 
 @router.post("", response_model=wire.FileHandle, openapi_extra=_MULTIPART)
-async def upload_file(request: Request, context: Ctx) -> dict[str, Any]:
+async def upload_file(request: Request, context: Ctx, org: Org) -> dict[str, Any]:
     """Store a file under its name; a file of that name gets the new content. The form field may have any name."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise refuse(400, "invalid_parameter", "the body must be multipart/form-data with one file")
@@ -75,7 +75,7 @@ async def upload_file(request: Request, context: Ctx) -> dict[str, Any]:
         if (part.size or 0) > limit:
             raise too_large
         kind = (part.content_type or "").partition(";")[0].strip().lower()
-        stored = await run_in_threadpool(context.files.put, part.filename or "", kind, part.file)
+        stored = await run_in_threadpool(context.files.put, org, part.filename or "", kind, part.file)
     finally:
         await form.close()
     return _handle(stored)
@@ -100,12 +100,13 @@ def _metadata(stored: StoredFile) -> dict[str, Any]:
 @router.get("/metadata", response_model=wire.FilePage)
 def list_files(
     context: Ctx,
+    org: Org,
     limit: Annotated[int, Query(description="Rows to return; brought into 1 to 1000.")] = 100,
     after: Annotated[str | None, Query(description="A `next_cursor`.")] = None,
     before: Annotated[str | None, Query(description="A `prev_cursor`.")] = None,
 ) -> dict[str, Any]:
     """The files, newest first."""
-    page = context.files.page(limit=min(max(limit, 1), 1000), after=after, before=before)
+    page = context.files.page(org, limit=min(max(limit, 1), 1000), after=after, before=before)
     return {
         "data": [_metadata(stored) for stored in page.files],
         "has_more": page.next_cursor is not None,
@@ -115,22 +116,22 @@ def list_files(
 
 
 @router.get("/metadata/{file_id}", response_model=wire.FileMetadata)
-def get_file(file_id: str, context: Ctx) -> dict[str, Any]:
+def get_file(file_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """One file."""
-    return _metadata(context.files.get(file_id))
+    return _metadata(context.files.get(org, file_id))
 
 
 @router.get("/info", response_model=wire.FilesInfo)
-def files_info(context: Ctx) -> dict[str, Any]:
+def files_info(context: Ctx, org: Org) -> dict[str, Any]:
     """Totals."""
-    count, size, last = context.files.totals()
+    count, size, last = context.files.totals(org)
     return {"num_files": count, "num_bytes": size, "num_ingested": 0, "last_updated": last}
 
 
 @router.get("/download/{file_id}", response_class=FileResponse)
-def download_file(file_id: str, context: Ctx) -> FileResponse:
+def download_file(file_id: str, context: Ctx, org: Org) -> FileResponse:
     """The bytes of a file."""
-    stored = context.files.get(file_id)
+    stored = context.files.get(org, file_id)
     path = context.contents.path(stored.file_uid, stored.file_id)
     if not path.is_file():
         raise refuse(404, "file_not_found", f"the content of {file_id!r} has just been replaced", "ask again")
@@ -138,6 +139,6 @@ def download_file(file_id: str, context: Ctx) -> FileResponse:
 
 
 @router.delete("/delete/{file_id}", response_model=wire.FileHandle)
-def delete_file(file_id: str, context: Ctx) -> dict[str, Any]:
+def delete_file(file_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """Take a file away. Jobs that were made with it keep their copy."""
-    return _handle(context.files.delete(file_id))
+    return _handle(context.files.delete(org, file_id))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from reconciler.service import wire
 from reconciler.service.errors import ApiError, refuse
 from reconciler.service.jobs import CANCELLABLE, RETRYABLE, IllegalTransition, JobStatus
-from reconciler.service.routes.context import Context, Ctx, Page
+from reconciler.service.routes.context import Ctx, Org, Page
 from reconciler.service.store import JobFilter, JobView, NewJob
 from reconciler.service.submission import choose_pipeline, input_faults, resolve_parameters
 
@@ -21,11 +21,11 @@ IdempotencyKey = Annotated[
 ]
 
 
-def _answer(context: Context, view: JobView) -> dict[str, Any]:
+def _answer(view: JobView) -> dict[str, Any]:
     job = view.job
     return {
         "id": job.id,
-        "org_id": context.org_id,
+        "org_id": job.org_id,
         "name": job.name,
         "pipeline_type": job.pipeline_type,
         "pipeline_key": job.pipeline_key,
@@ -49,19 +49,20 @@ def _answer(context: Context, view: JobView) -> dict[str, Any]:
 
 @router.post("", status_code=201, response_model=wire.JobAnswer)
 def create_job(
-    body: wire.CreateJob, context: Ctx, response: Response, idempotency_key: IdempotencyKey = None
+    body: wire.CreateJob, context: Ctx, org: Org, response: Response, idempotency_key: IdempotencyKey = None
 ) -> dict[str, Any]:
     """Put a job into the queue."""
     if idempotency_key:
-        found = context.store.replayed(idempotency_key, body)
+        found = context.store.replayed(org, idempotency_key, body)
         if found:  # before anything is checked: what the job was made from may be gone by now
             response.headers["Idempotency-Replayed"] = "true"
-            return _answer(context, found)
+            return _answer(found)
     pipeline = choose_pipeline(context.registry, body)
     parameters, faults = resolve_parameters(pipeline, body)
     faults += input_faults(pipeline, body)
     ports = pipeline.definition.inputs
     new = NewJob(
+        org_id=org,
         body=body,
         pipeline_version=pipeline.definition.pipeline_version,
         parameters=parameters,
@@ -71,25 +72,26 @@ def create_job(
     if replayed:
         response.headers["Idempotency-Replayed"] = "true"
     context.wake()
-    return _answer(context, view)
+    return _answer(view)
 
 
 @router.get("", response_model=wire.JobPage)
 def list_jobs(
     context: Ctx,
+    org: Org,
     page: Page,
     pipeline_type: wire.PipelineType | None = None,
     status: Annotated[list[JobStatus] | None, Query(description="May be repeated.")] = None,
     q: Annotated[str | None, Query(description="Part of the name or the id, in any case.")] = None,
 ) -> dict[str, Any]:
     """Jobs, newest first."""
-    wanted = JobFilter(pipeline_type, status or (), q)
+    wanted = JobFilter(org, pipeline_type, status or (), q)
     total, views = context.store.page(wanted, offset=page.offset, limit=page.limit)
     return {
         "total": total,
         "offset": page.offset,
         "limit": page.limit,
-        "jobs": [_answer(context, view) for view in views],
+        "jobs": [_answer(view) for view in views],
     }
 
 
@@ -103,16 +105,16 @@ def queue_depths(context: Ctx) -> dict[str, Any]:
 
 
 @router.get("/{job_id}", response_model=wire.JobAnswer)
-def get_job(job_id: str, context: Ctx) -> dict[str, Any]:
+def get_job(job_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """One job."""
-    return _answer(context, context.store.get(job_id))
+    return _answer(context.store.get(org, job_id))
 
 
 @router.post("/{job_id}/cancel", response_model=wire.CancelAnswer)
-def cancel_job(job_id: str, context: Ctx) -> dict[str, Any]:
+def cancel_job(job_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """Stop a job that has not ended."""
     try:
-        job = context.store.cancel(job_id)
+        job = context.store.cancel(org, job_id)
     except IllegalTransition as error:
         raise _conflict(error, "cancelled", CANCELLABLE) from None
     context.wake()
@@ -120,10 +122,10 @@ def cancel_job(job_id: str, context: Ctx) -> dict[str, Any]:
 
 
 @router.post("/{job_id}/retry", response_model=wire.RetryAnswer)
-def retry_job(job_id: str, context: Ctx) -> dict[str, Any]:
+def retry_job(job_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """Queue a job again that FAILED or was CANCELLED. What it had put out is removed."""
     try:
-        job, dropped = context.store.retry(job_id)
+        job, dropped = context.store.retry(org, job_id)
     except IllegalTransition as error:
         raise _conflict(error, "retried", RETRYABLE) from None
     for content_id in dropped:

@@ -9,12 +9,12 @@ from fastapi import APIRouter
 from reconciler.service import wire
 from reconciler.service.errors import refuse
 from reconciler.service.registry import Pipeline, component_id, schema_document
-from reconciler.service.routes.context import Context, Ctx, Page
+from reconciler.service.routes.context import Context, Ctx, Org, Page
 
 router = APIRouter(prefix="/batch/registry/pipelines", tags=["pipelines"])
 
 
-def _answer(context: Context, pipeline: Pipeline) -> dict[str, Any]:
+def _answer(org: str, pipeline: Pipeline) -> dict[str, Any]:
     definition = pipeline.definition
     schema = schema_document(pipeline)
     return {
@@ -33,7 +33,7 @@ def _answer(context: Context, pipeline: Pipeline) -> dict[str, Any]:
         "outputs": schema["outputs"],
         "retry_policy": {},
         "visibility": "platform",
-        "org_id": context.org_id,
+        "org_id": org,
         "status": "published",
         "created_at": pipeline.changed_at,
         "updated_at": pipeline.changed_at,
@@ -51,13 +51,14 @@ def _find(context: Context, pipeline_id: str) -> Pipeline:
 @router.get("", response_model=wire.PipelinePage)
 def list_pipelines(
     context: Ctx,
+    org: Org,
     page: Page,
     pipeline_type: wire.PipelineType | None = None,
     visibility: Literal["platform", "org"] | None = None,
     status: Literal["draft", "published", "deactivated", "deleted"] | None = None,
 ) -> dict[str, Any]:
     """Every version of every pipeline; all are published and visible to all."""
-    rows = [_answer(context, pipeline) for pipeline in context.registry.pipelines.values()]
+    rows = [_answer(org, pipeline) for pipeline in context.registry.pipelines.values()]
     wanted = {"pipeline_type": pipeline_type, "visibility": visibility, "status": status}
     rows = [row for row in rows if all(value in (None, row[name]) for name, value in wanted.items())]
     shown = rows[page.offset : page.offset + page.limit]
@@ -65,9 +66,9 @@ def list_pipelines(
 
 
 @router.get("/{pipeline_id}", response_model=wire.PipelineAnswer)
-def get_pipeline(pipeline_id: str, context: Ctx) -> dict[str, Any]:
+def get_pipeline(pipeline_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """One version."""
-    return _answer(context, _find(context, pipeline_id))
+    return _answer(org, _find(context, pipeline_id))
 
 
 @router.get("/{pipeline_id}/schema", response_model=wire.PipelineSchema)
