@@ -22,6 +22,7 @@ from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
+from reconciler.service.progress import Progress
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
 from reconciler.service.settings import Settings
@@ -70,7 +71,7 @@ def open_service(
         yield _assemble(
             folder,
             database,
-            known,
+            known.owned(database.organisation),
             secret,
             keys=Keys(opening) if opening else None,
             default_org=default,
@@ -98,17 +99,18 @@ def _assemble(
     store = Store(database, clock)
     files = Files(database, contents, clock)
     links = Links(secret, clock)
+    details = Details(database, links)
     lock = SchedulerLock(folder)
     scheduler = Scheduler(
         folder=folder,
-        attempts=Attempts(database, store, contents),
+        attempts=Attempts(database, store, contents, known, clock),
         files=files,
-        registry=known,
         lock=lock,
         capacity=slots,
     )
     context = Context(
-        details=Details(database, links),
+        details=details,
+        progress=Progress(database, details),
         store=store,
         files=files,
         contents=contents,
