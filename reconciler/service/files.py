@@ -6,7 +6,6 @@ deleted or gets other content, so that the job reads what it was made with.
 
 from __future__ import annotations
 
-import base64
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from reconciler.service.ids import new_id
 
 ACCEPTED_TYPES = ("image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json")
 _LONGEST_NAME = 200  # bytes; leaves room below the 255 of most file systems
+_FAR = 1 << 62
 _ORPHAN_AGE = 3600.0  # seconds; an upload that has taken longer than this has no process behind it
 
 
@@ -151,16 +151,15 @@ class Files:
         return _stored(row)
 
     def page(self, org_id: str, *, limit: int, after: str | None, before: str | None) -> FileSlice:
-        """Files newest first. `after` and `before` are cursors of an earlier page, at most one of them."""
-        if after is not None and before is not None:
-            raise refuse(400, "invalid_parameter", "after and before exclude each other", "send one of them")
+        """Files newest first: those behind the cursor `after`, before the cursor `before`, or between the two."""
+        low, high = (-1 if before is None else int(before)), (_FAR if after is None else int(after))
         with self._database.read() as tx:
-            if before is not None:
-                query = "SELECT * FROM files WHERE current AND org_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-                rows = tx.execute(query, (org_id, _position(before), limit)).fetchall()[::-1]
-            else:
-                query = "SELECT * FROM files WHERE current AND org_id = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-                rows = tx.execute(query, (org_id, _position(after) if after else 1 << 62, limit)).fetchall()
+            # Without `after`, the page is the one just before `before`, not the newest of all.
+            direction = "ASC" if before is not None and after is None else "DESC"
+            window = "SELECT * FROM files WHERE current AND org_id = ? AND seq > ? AND seq < ?"
+            query = f"{window} ORDER BY seq {direction} LIMIT ?"
+            rows = tx.execute(query, (org_id, low, high, limit)).fetchall()
+            rows.sort(key=lambda row: -int(row["seq"]))
             if not rows:
                 return FileSlice([], None, None)
             newest, oldest = rows[0]["seq"], rows[-1]["seq"]
@@ -172,8 +171,8 @@ class Files:
             ).fetchone()
         return FileSlice(
             [_stored(row) for row in rows],
-            _cursor(oldest) if older else None,
-            _cursor(newest) if newer else None,
+            str(oldest) if older else None,
+            str(newest) if newer else None,
         )
 
     def totals(self, org_id: str) -> tuple[int, int, float]:
@@ -206,16 +205,3 @@ def _current(tx: sqlite3.Connection, org_id: str, file_id: str) -> sqlite3.Row |
 
 def _no_file(file_id: str) -> ApiError:
     return refuse(404, "file_not_found", f"there is no file {file_id!r}", "GET /files/metadata lists the files")
-
-
-def _cursor(seq: int) -> str:
-    return base64.urlsafe_b64encode(str(seq).encode()).decode()
-
-
-def _position(cursor: str) -> int:
-    try:
-        return min(int(base64.urlsafe_b64decode(cursor.encode())), 1 << 62)
-    except ValueError:
-        raise refuse(
-            400, "invalid_parameter", "the cursor is none that this service gave", "start without one"
-        ) from None

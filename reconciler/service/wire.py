@@ -87,7 +87,7 @@ class JobAnswer(BaseModel):
     preemption_count: int
     queue_position: int | None
     queue_depth: int | None
-    input_progress: InputProgress
+    input_progress: InputProgress = InputProgress()
     created_at: str
     updated_at: str
     started_at: str | None

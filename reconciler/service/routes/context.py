@@ -11,6 +11,7 @@ from fastapi import Depends, Query, Request
 from reconciler.service.clock import Clock
 from reconciler.service.contents import Contents
 from reconciler.service.details import Details
+from reconciler.service.errors import ApiError, Fault
 from reconciler.service.files import Files
 from reconciler.service.links import Links
 from reconciler.service.progress import Progress
@@ -51,6 +52,18 @@ def _organisation(request: Request) -> str:
 
 
 Org = Annotated[str, Depends(_organisation)]
+
+
+def known_query(request: Request) -> None:
+    """Refuse query parameters that the route does not have: a filter with a typing error would match everything."""
+    if not request.query_params:
+        return
+    operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
+    names = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in names]
+    if unknown:
+        known = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        raise ApiError(400, [Fault("invalid_parameter", f"{name}: unknown query parameter", known) for name in unknown])
 
 
 @dataclass(frozen=True, slots=True)

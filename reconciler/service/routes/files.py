@@ -13,12 +13,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from reconciler.service import wire
 from reconciler.service.errors import refuse
-from reconciler.service.files import StoredFile
+from reconciler.service.files import ACCEPTED_TYPES, StoredFile
 from reconciler.service.routes.context import Ctx, Org
 
 router = APIRouter(prefix="/files", tags=["files"])
 
 _FRAMING = 1 << 16  # bytes that the boundaries and headers of a multipart body may take on top of the file
+_CURSOR = r"^[0-9]{1,18}$"
 _MULTIPART = {
     "requestBody": {
         "required": True,
@@ -28,7 +29,8 @@ _MULTIPART = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary"}},
-                }
+                },
+                "encoding": {"file": {"contentType": ", ".join(ACCEPTED_TYPES)}},
             }
         },
     }
@@ -102,8 +104,8 @@ def list_files(
     context: Ctx,
     org: Org,
     limit: Annotated[int, Query(description="Rows to return; brought into 1 to 1000.")] = 100,
-    after: Annotated[str | None, Query(description="A `next_cursor`.")] = None,
-    before: Annotated[str | None, Query(description="A `prev_cursor`.")] = None,
+    after: Annotated[str | None, Query(description="A `next_cursor`: what is older.", pattern=_CURSOR)] = None,
+    before: Annotated[str | None, Query(description="A `prev_cursor`: what is newer.", pattern=_CURSOR)] = None,
 ) -> dict[str, Any]:
     """The files, newest first."""
     page = context.files.page(org, limit=min(max(limit, 1), 1000), after=after, before=before)
