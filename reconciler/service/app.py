@@ -15,7 +15,7 @@ from reconciler.service import wire
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
-from reconciler.service.routes import details, files, jobs, pipelines
+from reconciler.service.routes import details, files, jobs, pipelines, uploads
 from reconciler.service.routes.context import Context
 
 _log = logging.getLogger(__name__)
@@ -29,13 +29,14 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     """The service as an ASGI app. Without `keys` all requests are let in, for `default_org`."""
     app = FastAPI(title="Batch service", version="0.5", docs_url=None, redoc_url=None)
     app.state.context = context
-    for module in (jobs, details, files, pipelines):
+    for module in (jobs, details, files, uploads, pipelines):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)
-    app.add_middleware(JsonBodies, limit=context.settings.body_limit)
+    settings = context.settings
+    app.add_middleware(JsonBodies, limit=settings.body_limit, others={f"{PREFIX}/files/base64": settings.base64_limit})
     app.add_middleware(BearerAuth, keys=keys, default=default_org)
     app.add_middleware(Announce)
     return app

@@ -15,6 +15,7 @@ from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.jobs import Job
 from reconciler.service.registry import Pipeline, Registry
 from reconciler.service.runs import Run, carry_out, width
+from reconciler.service.uploads import Uploads
 
 _log = logging.getLogger(__name__)
 POLL = 0.2  # seconds until what another process wrote is noticed
@@ -35,6 +36,7 @@ class Scheduler:
         folder: DataFolder,
         attempts: Attempts,
         files: Files,
+        uploads: Uploads,
         registry: Registry,
         lock: SchedulerLock,
         capacity: int,
@@ -42,6 +44,7 @@ class Scheduler:
         self._folder = folder
         self._attempts = attempts
         self._files = files
+        self._uploads = uploads
         self._registry = registry
         self._lock = lock
         self._capacity = capacity
@@ -81,6 +84,7 @@ class Scheduler:
     def _take_up(self) -> None:
         for path in self._folder.runs.iterdir():
             shutil.rmtree(path, ignore_errors=True)
+        self._uploads.sweep()
         self._files.sweep()
         self._attempts.recover()
 

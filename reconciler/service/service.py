@@ -22,10 +22,12 @@ from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
+from reconciler.service.parts import PartFiles
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
+from reconciler.service.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,15 @@ def _assemble(
     store = Store(database, clock)
     files = Files(database, contents, clock)
     links = Links(secret, clock)
+    uploads = Uploads(
+        database=database, contents=contents, files=files, parts=PartFiles(folder), settings=settings, clock=clock
+    )
     lock = SchedulerLock(folder)
     scheduler = Scheduler(
         folder=folder,
         attempts=Attempts(database, store, contents),
         files=files,
+        uploads=uploads,
         registry=known,
         lock=lock,
         capacity=slots,
@@ -113,6 +119,7 @@ def _assemble(
         files=files,
         contents=contents,
         links=links,
+        uploads=uploads,
         registry=known,
         settings=settings,
         clock=clock,

@@ -13,6 +13,7 @@ from reconciler.service import queue
 from reconciler.service.clock import Clock, stamp
 from reconciler.service.database import Database
 from reconciler.service.errors import ApiError, Fault, refuse
+from reconciler.service.files import CORRUPT, current_file
 from reconciler.service.ids import new_id
 from reconciler.service.joblog import log_transition
 from reconciler.service.jobs import ACTIVE, Job, JobStatus, moved
@@ -243,16 +244,18 @@ def load_job(tx: sqlite3.Connection, org_id: str, job_id: str) -> Job:
 
 
 def _pin(tx: sqlite3.Connection, new: NewJob) -> tuple[dict[str, str], list[Fault]]:
-    """The content that each named file has now, and a fault for each file that is not there."""
+    """The content that each named file has now, and a fault for each file that is not there or corrupt."""
     names = dict.fromkeys(item.file_id for items in (new.body.inputs or {}).values() for item in items)
-    pins = {}
+    pins: dict[str, str] = {}
+    missing: list[Fault] = []
     for name in names:
-        query = "SELECT file_uid FROM files WHERE current AND org_id = ? AND file_id = ?"
-        row = tx.execute(query, (new.org_id, name)).fetchone()
-        if row:
+        row = current_file(tx, new.org_id, name)
+        if row is None:
+            missing.append(Fault("file_not_found", f"there is no file {name!r}", "upload it with POST /files first"))
+        elif row["file_status"] == CORRUPT:
+            missing.append(Fault("file_corrupt", f"the file {name!r} did not arrive as it was sent", "upload it again"))
+        else:
             pins[name] = str(row["file_uid"])
-    suggestion = "upload it with POST /files first"
-    missing = [Fault("file_not_found", f"there is no file {name!r}", suggestion) for name in names if name not in pins]
     return pins, missing
 
 

@@ -16,6 +16,7 @@ from reconciler.service.links import Links
 from reconciler.service.registry import Registry
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
+from reconciler.service.uploads import Uploads
 
 _FAR = 1 << 53
 
@@ -29,6 +30,7 @@ class Context:
     files: Files
     contents: Contents
     links: Links
+    uploads: Uploads
     registry: Registry
     settings: Settings
     clock: Clock
