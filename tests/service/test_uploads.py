@@ -20,6 +20,8 @@ import pytest
 from service_client import BASE, entries, running, served
 
 from reconciler.service.clock import Clock, system_clock
+from reconciler.service.folder import DataFolder
+from reconciler.service.parts import PartFiles
 from reconciler.service.service import open_service
 from reconciler.service.settings import Settings
 from reconciler.service.uploads import KEPT, MOST_PARTS
@@ -558,3 +560,74 @@ def test_an_api_is_an_api(tmp_path: Path) -> None:
     part = paths["/v0.5/files/uploads/{upload_id}/parts/{part_number}"]["put"]
     assert part["security"] == []
     assert "application/octet-stream" in part["requestBody"]["content"]
+
+
+async def test_nothing_changes_while_another_process_ends_the_upload(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False, settings=SMALL) as api:
+        upload = await initiate(api.http)
+        tokens = await put_all(api.http, upload, b"xxxxxxxxxx")
+        with PartFiles(DataFolder(tmp_path)).lock(upload["upload_id"]):
+            for what in ("complete", "abort"):
+                body = {"parts": tokens} if what == "complete" else {}
+                assert (await refused(api.http, upload, what, **body))[:2] == (409, "conflict")
+            assert entries(await api.http.put(upload["parts"][0]["url"], content=TEXT[:4]))[0] == 409
+        await complete(api.http, upload, tokens)
+        assert (await api.http.get("/files/download/a.txt")).content == b"xxxxxxxxxx"
+
+
+async def test_of_two_uploads_that_end_at_once_one_gets_the_name(tmp_path: Path) -> None:
+    content = os.urandom(4 << 20)
+    async with running(tmp_path, run_jobs=False) as api:
+        uploads = [await initiate(api.http, size=len(content)) for _ in range(2)]
+        tokens = [await put_all(api.http, upload, content) for upload in uploads]
+        ends = (post(api.http, up, "complete", parts=t) for up, t in zip(uploads, tokens, strict=True))
+        assert sorted(answer.status_code for answer in await asyncio.gather(*ends)) == [200, 409]
+        assert (await api.http.get("/files/download/a.txt")).content == content
+        assert len((await api.http.get("/files/metadata")).json()["data"]) == 1
+    assert len(list((tmp_path / "contents").iterdir())) == 1
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+async def test_a_part_that_is_lost_can_be_sent_again(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False, settings=SMALL) as api:
+        upload = await initiate(api.http)
+        one = await put(api.http, upload["parts"][0])
+        for path in (tmp_path / "uploads" / upload["upload_id"]).glob("prt_*"):
+            path.unlink()
+        rest = [await put(api.http, part) for part in upload["parts"][1:]]
+        assert (await refused(api.http, upload, "complete", parts=[one, *rest]))[2] == "parts: 1 of 3 are missing: 1"
+        await put(api.http, upload["parts"][0])
+        await complete(api.http, upload, [one, *rest])
+        assert (await api.http.get("/files/download/a.txt")).content == TEXT
+
+
+async def test_a_body_that_is_too_long_is_not_read_to_its_end(tmp_path: Path) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 1000:
+            read += 1
+            yield b"x"
+
+    async with running(tmp_path, run_jobs=False, settings=SMALL) as api:
+        upload = await initiate(api.http)
+        headers = {"content-length": "4"}
+        assert entries(await api.http.put(upload["parts"][0]["url"], content=endless(), headers=headers))[0] == 413
+    assert read < 10
+
+
+async def test_a_sweep_leaves_what_is_being_put_together(tmp_path: Path) -> None:
+    """Another process may be at it for hours, and its folder does not change meanwhile."""
+    async with running(tmp_path, run_jobs=False, settings=SMALL) as api:
+        upload = await initiate(api.http)
+        half = tmp_path / "incoming" / upload["file_uid"]
+        orphan = tmp_path / "incoming" / "fil_orphan"
+        for folder in (half, orphan):
+            folder.mkdir()
+            os.utime(folder, (0, 0))
+        with open_service(tmp_path, key=None, capacity=1, pipelines=None, settings=SMALL) as other:
+            other.app.state.context.files.sweep()
+        assert (half.exists(), orphan.exists()) == (True, False)
+        await post(api.http, upload, "abort")
+        assert not half.exists()
