@@ -26,8 +26,16 @@ from reconciler.errors import ExitCode, ReconcilerError, UsageError
 @click.option(
     "--pipelines", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="A folder of your own pipelines."
 )
+@click.option(
+    "--keys",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Keys of several organisations, lines of NAME: KEY. What one has, the others do not see.",
+)
 @common()
-def serve(options: Options, host: str, port: int, data: str, capacity: int | None, pipelines: str | None) -> int:
+def serve(
+    options: Options, host: str, port: int, data: str, capacity: int | None, pipelines: str | None, keys: str | None
+) -> int:
     """Run the embedded batch service on a port of its own.
 
     It has the platform's API under /v0.5, keeps everything in --data, and runs jobs in worker processes. The key is
@@ -53,6 +61,7 @@ def serve(options: Options, host: str, port: int, data: str, capacity: int | Non
             capacity=capacity,
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             pipelines=Path(pipelines) if pipelines else None,
+            keys_file=Path(keys) if keys else None,
             announce=lambda text: note(options, text),
         )
     except ServiceError as error:

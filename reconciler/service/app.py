@@ -54,7 +54,9 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
 
 def _fault(found: dict[str, Any]) -> Fault:
     kind: Sequence[Any] = found["loc"]
-    where = ".".join(str(word) for word in kind[1:])
+    # pydantic names the kind of an input item where the item is; whoever sent it knows nothing of that
+    words = [word for at, word in enumerate(kind[1:]) if not (word in wire.KINDS and isinstance(kind[at], int))]
+    where = ".".join(map(str, words))
     match found["type"]:
         case "missing" if not where:
             return Fault("missing_parameter", "the request has no body", "send a JSON object")

@@ -1,6 +1,6 @@
-"""Attempts at jobs, as the database sees them: begun, recorded while they run, ended.
+"""Attempts at jobs, as the database sees them: admitted, begun, recorded while they run, ended.
 
-Every write is conditional on the attempt still being the one that counts. A job that was cancelled, or cancelled and
+Every write is conditional on the attempt still being the one that counts. A job that was cancelled, preempted, or
 queued again, takes nothing more from workers that have not yet noticed.
 """
 
@@ -9,107 +9,83 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
+from reconciler.service import inputs, queue
+from reconciler.service.clock import Clock, stamp
 from reconciler.service.contents import Contents, EscapingOutput
 from reconciler.service.database import Database
-from reconciler.service.ids import new_id
+from reconciler.service.inputs import PinnedInput
 from reconciler.service.joblog import log_event
 from reconciler.service.jobs import ACTIVE, Job, JobStatus
-from reconciler.service.protocol import (
-    BadLine,
-    ErrorLine,
-    EventLine,
-    InputLine,
-    Line,
-    OutputLine,
-    ProgressLine,
-)
-from reconciler.service.store import Store, active_job, drop_results, jobs_in, reset_inputs
+from reconciler.service.protocol import Line
+from reconciler.service.recording import Recorded, Recorder, Speaker, recorded
+from reconciler.service.registry import Pipeline, Registry
+from reconciler.service.store import Store, active_job, drop_results, jobs_in, queue_heads
 
 
 class Superseded(Exception):
-    """The job was cancelled or taken up anew: this attempt no longer counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedInput:
-    """An input with the content that it was pinned to when the job was made."""
-
-    id: str
-    port_name: str
-    file_id: str
-    path: Path
-    num_bytes: int
-    file_type: str
-    metadata: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """Who wrote a line: one index of one attempt, the inputs it was given, the ports it may write to."""
-
-    job: Job
-    index: int
-    input_ids: frozenset[str]
-    ports: frozenset[str]
-    output_dir: Path
+    """The job was cancelled, preempted or taken up anew: this attempt no longer counts."""
 
 
 class Attempts:
     """The scheduler's side of the store."""
 
-    def __init__(self, database: Database, store: Store, contents: Contents) -> None:
+    def __init__(self, database: Database, store: Store, contents: Contents, registry: Registry, clock: Clock) -> None:
         self._database = database
         self._store = store
         self._contents = contents
+        self._registry = registry
+        self._clock = clock
 
-    def recover(self) -> None:
-        """Call when the scheduler's lock was won: nobody runs anything now, whatever the database says."""
-        self.preempt_active()
-        with self._database.write() as tx:
-            for job in jobs_in(tx, [JobStatus.PREEMPTED]):
-                self._store.change(tx, job, JobStatus.PENDING)
+    def pipeline(self, job: Job) -> Pipeline | None:
+        """What runs the job; None when the service no longer has it."""
+        return self._registry.find(job.pipeline_key, job.pipeline_version, job.org_id)
 
-    def admit(self, fits: Callable[[Job, list[PinnedInput]], bool]) -> tuple[Job, list[PinnedInput]] | None:
-        """Admit the head of the queue with its inputs if it fits; nothing overtakes it when it does not."""
+    def head(self) -> tuple[Job, list[PinnedInput]] | None:
+        """Whose turn it is, with its inputs: the head of the queue with the highest priority, the older of equals."""
+        with self._database.read() as tx:
+            heads = queue_heads(tx, self._store.now())
+            if not heads:
+                return None
+            job = min(heads, key=lambda each: (-each.priority, each.ticket))
+            return job, inputs.pinned(tx, self._contents, job.id)
+
+    def admit(self, job: Job) -> tuple[Job, list[PinnedInput]] | None:
+        """Admit a job that waits, with the inputs that are to be worked on; None when it no longer waits.
+
+        What an earlier attempt left is dropped; a pipeline that can resume keeps inputs that were completed, their
+        outputs, and checkpoints.
+        """
+        pipeline = self.pipeline(job)
+        keep = bool(pipeline and pipeline.definition.resume)
         with self._database.write() as tx:
-            head = jobs_in(tx, [JobStatus.PENDING], limit=1)
-            if not head:
+            waiting = [each for each in jobs_in(tx, [JobStatus.PENDING], job.id) if each.attempt == job.attempt]
+            if not waiting:
                 return None
-            inputs = self._inputs(tx, head[0])
-            if not fits(head[0], inputs):
-                return None
-            job = self._store.change(tx, head[0], JobStatus.ADMITTED)
-            reset_inputs(tx, job.id)
-            dropped = drop_results(tx, job.id)
+            admitted = self._store.change(tx, waiting[0], JobStatus.ADMITTED)
+            queue.admitted(tx, admitted)
+            inputs.reset(tx, job.id, keep="completed" if keep else None)
+            dropped = _drop_unfinished(tx, job.id) if keep else drop_results(tx, job.id)
+            tx.execute("DELETE FROM indexes WHERE job_id = ?", (job.id,))
+            given = [each for each in inputs.pinned(tx, self._contents, job.id) if each.status != "completed"]
         for content_id in dropped:
             self._contents.remove(content_id)
-        return job, inputs
+        return admitted, given
 
-    def waiting(self) -> bool:
-        """Whether a job is in the queue; cheap, and takes no write lock."""
+    def checkpoints(self, job: Job) -> list[dict[str, Any]]:
+        """The checkpoints that a job which resumes may go on from, oldest first: `{id, name, step, metrics, path}`."""
         with self._database.read() as tx:
-            return bool(jobs_in(tx, [JobStatus.PENDING], limit=1))
-
-    def _inputs(self, tx: sqlite3.Connection, job: Job) -> list[PinnedInput]:
-        rows = tx.execute(
-            "SELECT inputs.id, port_name, inputs.file_id, file_uid, num_bytes, file_type, metadata"
-            " FROM inputs JOIN files USING (file_uid) WHERE job_id = ? ORDER BY inputs.seq",
-            (job.id,),
-        )
+            rows = tx.execute("SELECT * FROM checkpoints WHERE job_id = ? ORDER BY seq", (job.id,)).fetchall()
         return [
-            PinnedInput(
-                id=row["id"],
-                port_name=row["port_name"],
-                file_id=row["file_id"],
-                path=self._contents.path(row["file_uid"], row["file_id"]),
-                num_bytes=row["num_bytes"],
-                file_type=row["file_type"],
-                metadata=json.loads(row["metadata"]),
-            )
+            {
+                "id": row["id"],
+                "name": row["name"],
+                "step": row["step"],
+                "metrics": json.loads(row["metrics"]),
+                "path": str(self._contents.path(row["id"], row["filename"])),
+            }
             for row in rows
         ]
 
@@ -118,33 +94,74 @@ class Attempts:
         with self._database.write() as tx:
             self._store.change(tx, self._current(tx, job), JobStatus.RUNNING)
 
-    def complete(self, job: Job) -> None:
-        """The job is COMPLETED, and its inputs too unless a worker said otherwise. Raises `Superseded`."""
+    def end(self, job: Job, error: dict[str, Any] | None, input_ids: Sequence[str] = ()) -> None:
+        """The attempt has ended: without `error` the job is COMPLETED, if the pipeline's rule about failed inputs
+        allows; else FAILED, or queued again by the pipeline's retry policy. Of `input_ids`, those being processed
+        failed with the attempt. Raises `Superseded`.
+        """
+        pipeline = self.pipeline(job)
         with self._database.write() as tx:
-            self._store.change(tx, self._current(tx, job), JobStatus.COMPLETED)
-            tx.execute(
-                "UPDATE inputs SET status = 'completed', completed_at = ?"
-                " WHERE job_id = ? AND status IN ('pending', 'processing')",
-                (self._store.now(), job.id),
-            )
-
-    def fail(self, job: Job, error: dict[str, Any], input_ids: Sequence[str] = ()) -> None:
-        """The job is FAILED; of `input_ids`, those being processed failed with it. Raises `Superseded`."""
-        with self._database.write() as tx:
-            self._store.change(tx, self._current(tx, job), JobStatus.FAILED, error=error)
+            current = self._current(tx, job)
+            if error is None:
+                tx.execute(
+                    "UPDATE inputs SET status = 'completed', completed_at = ?"
+                    " WHERE job_id = ? AND status IN ('pending', 'processing')",
+                    (self._store.now(), job.id),
+                )
+                error = _failed_inputs(tx, job, pipeline)
+            if error is None:
+                self._store.change(tx, current, JobStatus.COMPLETED)
+                return
             tx.executemany(
                 "UPDATE inputs SET status = 'failed', error_message = ?, completed_at = ?"
                 " WHERE id = ? AND status = 'processing'",
                 [(error["message"], self._store.now(), input_id) for input_id in input_ids],
             )
-            reset_inputs(tx, job.id, only="processing")
+            inputs.reset(tx, job.id, only="processing")
+            if pipeline is not None and _tries_again(pipeline, current, error):
+                self._queue_again(tx, current, pipeline, error)
+            else:
+                self._store.change(tx, current, JobStatus.FAILED, error=error)
+
+    def _queue_again(self, tx: sqlite3.Connection, job: Job, pipeline: Pipeline, error: dict[str, Any]) -> None:
+        policy = pipeline.definition.retry_policy
+        pause = timedelta(seconds=min(policy.backoff_seconds * 2**job.failures, 86_400))
+        message = f"attempt {job.attempt} failed: {error['message']}"
+        log_event(tx, job.id, "attempt_failed", "WARN", message, at=self._store.now(), payload=error)
+        self._store.queue_again(tx, job, not_before=stamp(self._clock() + pause))
+
+    def preempt(self, jobs: Sequence[Job]) -> None:
+        """These jobs are PREEMPTED; their workers are still to be stopped. Those that ended meanwhile are left."""
+        with self._database.write() as tx:
+            for job in jobs:
+                current = active_job(tx, job.id, job.attempt)
+                if current:
+                    self._preempt(tx, current)
 
     def preempt_active(self) -> None:
         """Nothing runs any more: jobs that were, are PREEMPTED. Only for the process that holds the lock."""
         with self._database.write() as tx:
             for job in jobs_in(tx, sorted(ACTIVE)):
-                self._store.change(tx, job, JobStatus.PREEMPTED)
-                reset_inputs(tx, job.id, only="processing")
+                self._preempt(tx, job)
+
+    def _preempt(self, tx: sqlite3.Connection, job: Job) -> None:
+        self._store.change(tx, job, JobStatus.PREEMPTED)
+        inputs.reset(tx, job.id, only="processing")
+
+    def requeue(self, but: Callable[[str], bool] = lambda _: False) -> None:
+        """Jobs that are PREEMPTED wait again, in their old place; `but` those (by id) whose workers are not gone."""
+        with self._database.read() as tx:
+            if not [job for job in jobs_in(tx, [JobStatus.PREEMPTED]) if not but(job.id)]:
+                return
+        with self._database.write() as tx:
+            for job in jobs_in(tx, [JobStatus.PREEMPTED]):
+                if not but(job.id):
+                    self._store.change(tx, job, JobStatus.PENDING)
+
+    def active(self) -> list[Job]:
+        """The jobs that the database has as ADMITTED or RUNNING."""
+        with self._database.read() as tx:
+            return jobs_in(tx, sorted(ACTIVE))
 
     def superseded(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of `jobs` whose attempt no longer counts."""
@@ -157,114 +174,54 @@ class Attempts:
             raise Superseded(job.id)
         return current
 
-    def record(self, speaker: Speaker, lines: Sequence[Line]) -> None:
+    def recorded(self, job: Job, index: int) -> Recorded:
+        """How far what the index wrote is recorded."""
+        with self._database.read() as tx:
+            return recorded(tx, job, index)
+
+    def record(self, speaker: Speaker, lines: Sequence[Line], position: int) -> None:
         """Keep what a worker said. Raises `Superseded`, and `EscapingOutput` after keeping all that came before."""
-        taken: list[str] = []
         stray: EscapingOutput | None = None
-        try:
-            with self._database.write() as tx:
-                self._current(tx, speaker.job)
-                for line in lines:
-                    try:
-                        self._record_line(tx, speaker, line, taken)
-                    except EscapingOutput as error:
-                        stray = error
-                        break
-        except BaseException:
-            for content_id in taken:
-                self._contents.remove(content_id)
-            raise
+        with self._database.write() as tx:
+            self._current(tx, speaker.job)
+            try:
+                Recorder(tx, self._contents, speaker, self._store.now).record(lines, position)
+            except EscapingOutput as error:
+                stray = error
         if stray:
             raise stray
 
-    def _record_line(self, tx: sqlite3.Connection, speaker: Speaker, line: Line, taken: list[str]) -> None:
-        foreign = _foreign_input(speaker, line)
-        if foreign is not None:
-            line = BadLine(f"{foreign!r} is no input of this index", "")
-        match line:
-            case EventLine():
-                self._event(tx, speaker, line.event_type, line.level, line.message, line.payload, line.input_id)
-            case ProgressLine():
-                self._progress(tx, speaker, line)
-            case InputLine():
-                done = None if line.status == "processing" else self._store.now()
-                tx.execute(
-                    "UPDATE inputs SET status = ?, error_message = ?, completed_at = ?"
-                    " WHERE id = ? AND status != 'reference'",
-                    (line.status, line.error_message, done, line.input_id),
-                )
-            case OutputLine():
-                self._output(tx, speaker, line, taken)
-            case ErrorLine():
-                error = line.error.model_dump(exclude_none=True)
-                self._event(tx, speaker, "error", "ERROR", line.error.message, error)
-            case BadLine():
-                said = {"reason": line.reason, "line": line.text}
-                message = f"the worker wrote a line that is not understood: {line.reason}"
-                self._event(tx, speaker, "bad_line", "WARN", message, said)
 
-    def _event(
-        self,
-        tx: sqlite3.Connection,
-        speaker: Speaker,
-        event_type: str,
-        level: str,
-        message: str | None,
-        payload: dict[str, Any],
-        input_id: str | None = None,
-    ) -> None:
-        log_event(
-            tx,
-            speaker.job.id,
-            event_type,
-            level,
-            message,
-            at=self._store.now(),
-            payload=payload,
-            input_id=input_id,
-            index=speaker.index,
-        )
-
-    def _progress(self, tx: sqlite3.Connection, speaker: Speaker, line: ProgressLine) -> None:
-        tx.execute(
-            "INSERT INTO progress (job_id, kind, step, message, metrics, payload, input_id, idx, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                speaker.job.id,
-                line.kind,
-                line.step,
-                line.message,
-                json.dumps(line.metrics),
-                json.dumps(line.payload),
-                line.input_id,
-                speaker.index,
-                self._store.now(),
-            ),
-        )
-
-    def _output(self, tx: sqlite3.Connection, speaker: Speaker, line: OutputLine, taken: list[str]) -> None:
-        if line.port not in speaker.ports:
-            raise EscapingOutput(f"the worker named the output port {line.port!r}, which the pipeline does not have")
-        output_id = new_id("out")
-        path = self._contents.take_over(output_id, speaker.output_dir, line.path)
-        taken.append(output_id)
-        tx.execute(
-            "INSERT INTO outputs (id, job_id, port_name, input_id, filename, file_type, num_bytes, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                output_id,
-                speaker.job.id,
-                line.port,
-                line.input_id,
-                path.name,
-                line.file_type,
-                path.stat().st_size,
-                self._store.now(),
-            ),
-        )
+def _drop_unfinished(tx: sqlite3.Connection, job_id: str) -> list[str]:
+    """Forget outputs that do not belong to a completed input; their content ids."""
+    dropped = tx.execute(
+        "DELETE FROM outputs WHERE job_id = ?1 AND COALESCE(input_id, '') NOT IN"
+        " (SELECT id FROM inputs WHERE job_id = ?1 AND status = 'completed') RETURNING id",
+        (job_id,),
+    ).fetchall()
+    return [row["id"] for row in dropped]
 
 
-def _foreign_input(speaker: Speaker, line: Line) -> str | None:
-    """The input that the line is about, when this index was never given it."""
-    about = None if isinstance(line, BadLine | ErrorLine) else line.input_id
-    return about if about is not None and about not in speaker.input_ids else None
+def _failed_inputs(tx: sqlite3.Connection, job: Job, pipeline: Pipeline | None) -> dict[str, Any] | None:
+    """The error of a job whose workers ended well, but too many of its inputs did not."""
+    rule = pipeline.definition.fail_job_on if pipeline else "any_input"
+    query = (
+        "SELECT COUNT(*), COALESCE(SUM(status = 'failed'), 0) FROM inputs WHERE job_id = ? AND status != 'reference'"
+    )
+    total, failed = tx.execute(query, (job.id,)).fetchone()
+    if not failed or rule == "never" or (rule == "all_inputs" and failed < total):
+        return None
+    (first,) = tx.execute(
+        "SELECT error_message FROM inputs WHERE job_id = ? AND status = 'failed' ORDER BY seq LIMIT 1", (job.id,)
+    ).fetchone()
+    return {
+        "code": "inputs_failed",
+        "message": f"{failed} of {total} inputs failed: {first or 'no reason was given'}",
+        "suggestion": "GET …/inputs?status=failed names them and says why",
+        "details": {"failed": failed, "total": total},
+    }
+
+
+def _tries_again(pipeline: Pipeline, job: Job, error: dict[str, Any]) -> bool:
+    policy = pipeline.definition.retry_policy
+    return job.failures < policy.max_retries and (policy.retry_on is None or error["code"] in policy.retry_on)

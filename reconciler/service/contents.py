@@ -59,7 +59,14 @@ class Contents:
         sync_folder(self._folder.contents)
 
     def take_over(self, content_id: str, output_dir: Path, relative: str) -> Path:
-        """Move the file `relative` of a worker's `output_dir` into a content. Raises `EscapingOutput`."""
+        """Move the file `relative` of a worker's `output_dir` into a content. Raises `EscapingOutput`.
+
+        A content that is there already was taken over before, and is left as it is.
+        """
+        taken = self._folder.contents / content_id
+        if taken.is_dir():
+            return next(taken.iterdir())
+        shutil.rmtree(self._folder.incoming / content_id, ignore_errors=True)
         source = _plain_file(output_dir, relative)
         holder = self._folder.incoming / content_id
         holder.mkdir()

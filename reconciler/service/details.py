@@ -14,6 +14,10 @@ from reconciler.service.links import Links
 from reconciler.service.store import load_job
 
 Filters = Mapping[str, str | None]
+INPUTS = """(SELECT inputs.*, COALESCE(files.file_id, filename) AS filename, attributes,
+        COALESCE(files.num_bytes, checkpoints.num_bytes, 0) AS num_bytes,
+        COALESCE(files.file_type, checkpoints.file_type, '') AS file_type
+    FROM inputs LEFT JOIN files USING (file_uid) LEFT JOIN checkpoints ON checkpoints.id = checkpoint_id)"""
 
 
 class Details:
@@ -25,7 +29,7 @@ class Details:
 
     def events(self, org_id: str, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
         """The answer of `…/events`, newest first."""
-        total, rows = self._page("events", "id DESC", org_id, job_id, filters, offset, limit)
+        total, rows = self.page("events", "id DESC", org_id, job_id, filters, offset, limit)
         events = [
             {
                 "id": row["id"],
@@ -43,29 +47,46 @@ class Details:
 
     def inputs(self, org_id: str, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
         """The answer of `…/inputs`, in the order of the request."""
-        view = "(SELECT inputs.*, num_bytes, file_type, attributes FROM inputs JOIN files USING (file_uid))"
-        total, rows = self._page(view, "seq", org_id, job_id, filters, offset, limit)
-        inputs = [
+        total, rows = self.page(INPUTS, "seq", org_id, job_id, filters, offset, limit)
+        inputs = [self.input(row) for row in rows]
+        return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "inputs": inputs}
+
+    def input(self, row: sqlite3.Row) -> dict[str, Any]:
+        """One input, from a row of `INPUTS`."""
+        return {
+            "id": row["id"],
+            "job_id": row["job_id"],
+            "port_name": row["port_name"],
+            "file_id": row["file_id"],
+            "data": self._data(
+                row["file_uid"] or row["checkpoint_id"],
+                row["filename"] or "gone",  # a checkpoint may be deleted with its job
+                row,
+                metadata=json.loads(row["metadata"]),
+                attributes=json.loads(row["attributes"] or "{}"),
+            ),
+            "status": row["status"],
+            "error_message": row["error_message"],
+            "created_at": row["created_at"],
+            "completed_at": row["completed_at"],
+        }
+
+    def checkpoints(self, org_id: str, job_id: str, *, offset: int, limit: int) -> dict[str, Any]:
+        """The answer of `…/checkpoints`, oldest first."""
+        total, rows = self.page("checkpoints", "seq", org_id, job_id, {}, offset, limit)
+        checkpoints = [
             {
                 "id": row["id"],
                 "job_id": job_id,
-                "port_name": row["port_name"],
-                "file_id": row["file_id"],
-                "data": self._data(
-                    row["file_uid"],
-                    row["file_id"],
-                    row,
-                    metadata=json.loads(row["metadata"]),
-                    attributes=json.loads(row["attributes"]),
-                ),
-                "status": row["status"],
-                "error_message": row["error_message"],
+                "name": row["name"],
+                "step": row["step"],
+                "metrics": json.loads(row["metrics"]),
+                "data": self._data(row["id"], row["filename"], row, metadata={}, attributes={}),
                 "created_at": row["created_at"],
-                "completed_at": row["completed_at"],
             }
             for row in rows
         ]
-        return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "inputs": inputs}
+        return {"job_id": job_id, "total": total, "offset": offset, "limit": limit, "checkpoints": checkpoints}
 
     def outputs(self, org_id: str, job_id: str, filters: Filters, *, offset: int, limit: int) -> dict[str, Any]:
         """The answer of `…/outputs`, oldest first, with fresh links."""
@@ -73,7 +94,7 @@ class Details:
             "(SELECT outputs.*, inputs.file_id AS input_file_id"
             " FROM outputs LEFT JOIN inputs ON inputs.id = outputs.input_id)"
         )
-        total, rows = self._page(view, "seq", org_id, job_id, filters, offset, limit)
+        total, rows = self.page(view, "seq", org_id, job_id, filters, offset, limit)
         outputs = [
             {
                 "id": row["id"],
@@ -104,9 +125,10 @@ class Details:
             raise refuse(404, "not_found", f"there is no content {content_id!r} any more", "list the outputs again")
         return row["filename"], row["file_type"]
 
-    def _page(
+    def page(
         self, table: str, order: str, org_id: str, job_id: str, filters: Filters, offset: int, limit: int
     ) -> tuple[int, list[sqlite3.Row]]:
+        """How many rows of the job match, and a page of them. Raises `ApiError` 404."""
         wanted = {"job_id": job_id} | {name: value for name, value in filters.items() if value is not None}
         where = " AND ".join(f"{name} = :{name}" for name in wanted)
         with self._database.read() as tx:

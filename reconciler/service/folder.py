@@ -43,6 +43,10 @@ class DataFolder:
         """Working folders of running jobs; nothing in it outlives the attempt."""
         return self.root / "runs"
 
+    def attempt(self, job_id: str, attempt: int) -> Path:
+        """The working folder of one attempt at a job."""
+        return self.runs / f"{job_id}-{attempt}"
+
     @property
     def api_key(self) -> Path:
         return self.root / "api-key"

@@ -25,7 +25,7 @@ _S = JobStatus
 LEGAL: Mapping[JobStatus, frozenset[JobStatus]] = {
     _S.PENDING: frozenset({_S.ADMITTED, _S.CANCELLED}),
     _S.ADMITTED: frozenset({_S.RUNNING, _S.FAILED, _S.CANCELLED, _S.PREEMPTED}),
-    _S.RUNNING: frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED, _S.PREEMPTED}),
+    _S.RUNNING: frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED, _S.PREEMPTED, _S.PENDING}),
     _S.PREEMPTED: frozenset({_S.PENDING, _S.CANCELLED}),
     _S.FAILED: frozenset({_S.PENDING}),
     _S.CANCELLED: frozenset({_S.PENDING}),
@@ -34,6 +34,7 @@ LEGAL: Mapping[JobStatus, frozenset[JobStatus]] = {
 
 ACTIVE = frozenset({_S.ADMITTED, _S.RUNNING})
 CANCELLABLE = frozenset(status for status, targets in LEGAL.items() if _S.CANCELLED in targets)
+TERMINAL = frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED})
 RETRYABLE = frozenset({_S.FAILED, _S.CANCELLED})
 
 
@@ -78,14 +79,21 @@ class IllegalTransition(Exception):
         self.target = target
 
 
-def moved(job: Job, target: JobStatus, *, at: str, error: dict[str, Any] | None = None) -> Job:
-    """`job` after the transition at time `at`; raises `IllegalTransition`. `error` goes with FAILED only."""
+def moved(
+    job: Job, target: JobStatus, *, at: str, error: dict[str, Any] | None = None, not_before: str | None = None
+) -> Job:
+    """`job` after the transition at time `at`; raises `IllegalTransition`.
+
+    `error` goes with FAILED only. To PENDING a job comes back in three ways: RUNNING → PENDING is the pipeline's own
+    retry of an attempt that failed, which waits until `not_before`; FAILED or CANCELLED → PENDING is a retry by hand;
+    PREEMPTED → PENDING keeps its place in the queue.
+    """
     if target not in LEGAL[job.status]:
         raise IllegalTransition(job, target)
     changed = replace(job, status=target, updated_at=at)
     match target:
         case JobStatus.ADMITTED:
-            return replace(changed, attempt=job.attempt + 1)
+            return replace(changed, attempt=job.attempt + 1, not_before=None)
         case JobStatus.RUNNING:
             return replace(changed, started_at=at)
         case JobStatus.COMPLETED:
@@ -93,18 +101,20 @@ def moved(job: Job, target: JobStatus, *, at: str, error: dict[str, Any] | None 
         case JobStatus.FAILED:
             return replace(changed, failed_at=at, error=error)
         case JobStatus.CANCELLED:
-            return replace(changed, cancelled_at=at)
+            return replace(changed, cancelled_at=at, not_before=None)
         case JobStatus.PREEMPTED:
             return replace(changed, preemption_count=job.preemption_count + 1)
-        case JobStatus.PENDING if job.status in RETRYABLE:
+        case JobStatus.PENDING:
+            again = job.status is not JobStatus.PREEMPTED
+            by_hand = job.status in RETRYABLE
             return replace(
                 changed,
-                retry_count=job.retry_count + 1,
+                retry_count=job.retry_count + again,
+                failures=0 if by_hand else job.failures + again,
+                not_before=not_before,
                 started_at=None,
                 completed_at=None,
                 failed_at=None,
                 cancelled_at=None,
                 error=None,
             )
-        case _:
-            return changed

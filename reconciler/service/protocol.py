@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from reconciler.service import strictjson
 
 LONGEST_LINE = 1 << 20  # bytes
+_SHOWN = 200  # bytes of a line that is not understood
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -80,7 +81,30 @@ class BadLine:
     text: str
 
 
-Said = EventLine | ProgressLine | InputLine | OutputLine | ErrorLine
+class CheckpointLine(BaseModel):
+    """A finished checkpoint, relative to the worker's output folder."""
+
+    type: Literal["checkpoint"]
+    name: Annotated[str, Field(min_length=1)]
+    step: Annotated[int, Field(ge=0, lt=1 << 63)]
+    path: Annotated[str, Field(min_length=1)]
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    file_type: str = "application/octet-stream"
+
+
+class HeartbeatLine(BaseModel):
+    """The worker is alive. Any other line says so too."""
+
+    type: Literal["heartbeat"]
+
+
+class DoneLine(BaseModel):
+    """The worker has done all of its work; nothing after this line counts, nor how the process ends."""
+
+    type: Literal["done"]
+
+
+Said = EventLine | ProgressLine | InputLine | OutputLine | CheckpointLine | ErrorLine | HeartbeatLine | DoneLine
 Line = Said | BadLine
 
 _ADAPTER: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Field(discriminator="type")])
@@ -105,37 +129,38 @@ def parse(raw: bytes) -> Line:
 
 
 class LineSplitter:
-    """Cuts a stream into lines. A line longer than `LONGEST_LINE` is dropped and reported as a `BadLine`."""
+    """Cuts a stream into lines. `consumed` counts the bytes of the lines that are complete.
+
+    A line longer than `LONGEST_LINE` is not kept; when it ends it is reported as a `BadLine`.
+    """
 
     def __init__(self) -> None:
+        self.consumed = 0
         self._rest = b""
-        self._dropping = False
+        self._dropped = 0
 
     def feed(self, chunk: bytes) -> list[Line]:
         """The lines that `chunk` ends; empty ones are left out."""
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
-        lines = [line for raw in whole for line in self._finish(raw)]
-        if len(self._rest) > LONGEST_LINE:
-            if not self._dropping:
-                reason = f"the line is longer than {LONGEST_LINE:,} bytes"
-                lines.append(BadLine(reason, printable(self._rest[:200].decode("utf-8", "replace"))))
-            self._dropping = True
-            self._rest = b""
+        *whole, rest = (self._rest + chunk).split(b"\n")
+        lines = []
+        for raw in whole:
+            lines += self._finish(raw)
+            self.consumed += len(raw) + self._dropped + 1
+            self._dropped = 0
+        if len(rest) > LONGEST_LINE:
+            self._dropped += len(rest) - _SHOWN
+            rest = rest[:_SHOWN]
+        self._rest = rest
         return lines
 
     def end(self) -> list[Line]:
         """The last line, when the stream did not end with a line end."""
         raw, self._rest = self._rest, b""
+        self.consumed += len(raw) + self._dropped
         return self._finish(raw)
 
     def _finish(self, raw: bytes) -> list[Line]:
-        if self._dropping:
-            self._dropping = False
-            return []
-        if len(raw) > LONGEST_LINE:
-            return [
-                BadLine(
-                    f"the line is longer than {LONGEST_LINE:,} bytes", printable(raw[:200].decode("utf-8", "replace"))
-                )
-            ]
+        if len(raw) + self._dropped > LONGEST_LINE:
+            shown = printable(raw[:_SHOWN].decode("utf-8", "replace"))
+            return [BadLine(f"the line is longer than {LONGEST_LINE:,} bytes", shown)]
         return [parse(raw)] if raw.strip() else []

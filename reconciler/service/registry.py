@@ -4,79 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
-
-import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Any
 
 from reconciler.service.clock import stamp
+from reconciler.service.definition import Defaults, Definition, Fault, read
 from reconciler.service.errors import ServiceError
 from reconciler.service.ids import derived_id
 
 BUNDLED = Path(__file__).parent / "pipelines"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Component(_Strict):
-    """What runs. `python` as the first word is the service's own interpreter."""
-
-    command: list[str] = Field(min_length=1)
-
-
-class Defaults(_Strict):
-    """What a component gets when the job does not say otherwise."""
-
-    parallelism: int = Field(default=1, ge=1)
-    config: dict[str, Any] = Field(default_factory=dict)
-
-
-class InputPort(_Strict):
-    """What a job may put in."""
-
-    name: str
-    description: str = ""
-    mode: Literal["plain_file_list", "n_shot_file_list"] = "plain_file_list"
-    distribute: Literal["scatter", "replicate"] = "scatter"
-    required: bool = True
-    tracked: bool = True
-
-
-class OutputPort(_Strict):
-    """What a job gives back."""
-
-    name: str
-    description: str = ""
-
-
-class Definition(_Strict):
-    """The content of a `pipeline.yaml`."""
-
-    pipeline_key: str = Field(min_length=1)
-    pipeline_version: str = Field(min_length=1)
-    pipeline_type: Literal["batch", "training"]
-    name: str
-    description: str = ""
-    components: dict[str, Component] = Field(min_length=1, max_length=1)
-    default_config: dict[str, Defaults] = Field(default_factory=dict)
-    user_config_schema: dict[str, Any]
-    inputs: dict[str, InputPort]
-    outputs: dict[str, OutputPort]
-
-    @model_validator(mode="after")
-    def _known_components(self) -> Definition:
-        unknown = sorted(set(self.default_config) - set(self.components))
-        if unknown:
-            raise ValueError(f"default_config names {unknown[0]!r}, which is no component")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +26,7 @@ class Pipeline:
     definition: Definition
     folder: Path
     changed_at: str
+    org_id: str | None = None  # whose it is; None: everyone's
 
     @property
     def component(self) -> str:
@@ -114,47 +54,56 @@ class Registry:
 
     pipelines: Mapping[str, Pipeline]
 
-    def versions(self, key: str) -> list[Pipeline]:
-        """All versions of a pipeline, newest first."""
-        return [p for p in self.pipelines.values() if p.definition.pipeline_key == key]
+    def owned(self, organisation_id: Callable[[str], str]) -> Registry:
+        """The same, once the ids of organisations are known by their names."""
+        names = {p.id: p.definition.organisation for p in self.pipelines.values()}
+        ids = {key: organisation_id(name) if name else None for key, name in names.items()}
+        return Registry({p.id: replace(p, org_id=ids[p.id]) for p in self.pipelines.values()})
 
-    def find(self, key: str, version: str | None) -> Pipeline | None:
-        """The version that is asked for, or the newest."""
-        wanted = (p for p in self.versions(key) if version in (None, p.definition.pipeline_version))
-        return next(wanted, None)
+    def visible(self, org_id: str) -> list[Pipeline]:
+        """The pipelines of everyone and of the organisation."""
+        return [p for p in self.pipelines.values() if p.org_id in (None, org_id)]
+
+    def versions(self, key: str, org_id: str) -> list[Pipeline]:
+        """All versions of a pipeline that the organisation may see, newest first."""
+        return [p for p in self.visible(org_id) if p.definition.pipeline_key == key]
+
+    def find(self, key: str, version: str | None, org_id: str) -> Pipeline | None:
+        """The version that is asked for, whatever its status, or the newest that is published."""
+        for pipeline in self.versions(key, org_id):
+            if version == pipeline.definition.pipeline_version:
+                return pipeline
+            if version is None and pipeline.definition.status == "published":
+                return pipeline
+        return None
 
 
 def load(folders: Sequence[Path]) -> Registry:
-    """Read every `*/pipeline.yaml` below `folders`. Raises `ServiceError` for what cannot be used."""
+    """Read every `*/pipeline.yaml` below `folders`. Raises `ServiceError` with all that is wrong, and where."""
     found: dict[str, Pipeline] = {}
+    faults: list[Fault] = []
     for folder in folders:
         if not folder.is_dir():
             raise ServiceError(f"the pipelines folder {folder} does not exist", "name an existing folder")
         for path in sorted(folder.glob("*/pipeline.yaml")):
-            pipeline = _read(path)
+            definition = read(path)
+            if isinstance(definition, list):
+                faults += definition
+                continue
+            pipeline = _pipeline(path, definition)
             other = found.setdefault(pipeline.id, pipeline)
             if other is not pipeline:
-                raise ServiceError(
-                    f"{path} defines the same pipeline and version as {other.folder / 'pipeline.yaml'}",
-                    "give one of them another pipeline_version",
-                )
+                same = f"{other.folder / 'pipeline.yaml'} defines the same pipeline and version"
+                faults.append(Fault(path, 1, 1, f"{same}; give one of them another pipeline_version"))
+    if faults:
+        hint = "pipelines/README.md of the service describes the format"
+        raise ServiceError("the pipelines cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults), hint)
     ordered = sorted(found.values(), key=lambda p: _version_order(p.definition.pipeline_version), reverse=True)
     ordered.sort(key=lambda p: p.definition.pipeline_key)
     return Registry({p.id: p for p in ordered})
 
 
-def _read(path: Path) -> Pipeline:
-    hint = "see the README of the bundled pipelines for the format"
-    try:
-        definition = Definition.model_validate(yaml.load(path.read_text("utf-8"), yaml.CSafeLoader))
-        Draft202012Validator.check_schema(definition.user_config_schema)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ServiceError(f"{path} cannot be read: {error}", hint) from error
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc'])) or 'the document'}: {e['msg']}" for e in error.errors()]
-        raise ServiceError(f"{path} is not a pipeline: {'; '.join(faults)}", hint) from error
-    except SchemaError as error:
-        raise ServiceError(f"{path}: user_config_schema is no JSON Schema: {error.message}", hint) from error
+def _pipeline(path: Path, definition: Definition) -> Pipeline:
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     identity = derived_id("ppl", definition.pipeline_key, definition.pipeline_version)
     return Pipeline(identity, definition, path.parent.resolve(), stamp(changed))

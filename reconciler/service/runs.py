@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from reconciler.service.attempts import Attempts, PinnedInput, Speaker, Superseded
+from reconciler.service.attempts import Attempts, Superseded
 from reconciler.service.contents import EscapingOutput
 from reconciler.service.engines.local import Sink, Task, WorkerFailed, run_worker
+from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
-from reconciler.service.protocol import BadLine, Line, printable
+from reconciler.service.protocol import Line, printable
+from reconciler.service.recording import Speaker
 from reconciler.service.registry import Pipeline
 
+_log = logging.getLogger(__name__)
 PROTOCOL = 1
-_BAD_LINES = 100  # that one index may have logged; a worker that prints garbage must not fill the disk
+DATABASE_PAUSE = 0.5  # seconds until a database that could not be written is tried again
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Run:
     inputs: tuple[PinnedInput, ...]
     indexes: int
     folder: Path
+    checkpoints: list[dict[str, Any]] = field(default_factory=list)
 
 
 def width(job: Job, pipeline: Pipeline | None, inputs: Sequence[PinnedInput], capacity: int) -> int:
@@ -55,12 +62,25 @@ def share(pipeline: Pipeline, inputs: Sequence[PinnedInput], indexes: int) -> li
     return shares
 
 
+async def insist(write: Callable[..., T], *args: Any) -> T:
+    """`write(*args)`, in a thread, again and again while the database cannot be written: the disk is full, say.
+
+    What workers have said lies in files meanwhile, so nothing is lost by waiting.
+    """
+    while True:
+        try:
+            return await asyncio.to_thread(write, *args)
+        except sqlite3.OperationalError:
+            _log.exception("the database cannot be written; trying again")
+            await asyncio.sleep(DATABASE_PAUSE)
+
+
 async def carry_out(run: Run, attempts: Attempts) -> None:
     """Run all indexes and record how it ended. When cancelled, the workers are killed and nothing is recorded."""
     try:
-        await asyncio.to_thread(attempts.begin, run.job)
+        await insist(attempts.begin, run.job)
         if run.pipeline is None:
-            await asyncio.to_thread(attempts.fail, run.job, _no_pipeline(run.job))
+            await insist(attempts.end, run.job, _no_pipeline(run.job))
         else:
             await _run_indexes(run, run.pipeline, attempts)
     except Superseded:
@@ -71,47 +91,60 @@ async def carry_out(run: Run, attempts: Attempts) -> None:
 
 async def _run_indexes(run: Run, pipeline: Pipeline, attempts: Attempts) -> None:
     shares = share(pipeline, run.inputs, run.indexes)
+    if _nothing_left(pipeline, run):
+        shares = []  # an earlier attempt had done all of it
     failures: list[BaseException] = []
-    superseded = False
+    superseded = overdue = False
+    limit = pipeline.definition.timeout_seconds
     try:
-        async with asyncio.TaskGroup() as group:  # the first that fails stops the others
+        async with asyncio.timeout(limit), asyncio.TaskGroup() as group:  # the first that fails stops the others
             for index, inputs in enumerate(shares):
                 task = _task(run, pipeline, index, inputs)
-                group.create_task(run_worker(task, _sink(run.job, pipeline, task, inputs, attempts)))
+                group.create_task(run_worker(task, sink(run.job, pipeline, task, attempts)))
     except* Superseded:
         superseded = True
     except* WorkerFailed as group_of_failures:
         failures += group_of_failures.exceptions
+    except* TimeoutError:
+        overdue = True
     if superseded:
         return
-    if failures:
+    if overdue:
+        await insist(attempts.end, run.job, _too_long(limit or 0))
+    elif failures:
         first = failures[0]
         assert isinstance(first, WorkerFailed)
         mine = [each.id for each in shares[first.task.index]]
-        await asyncio.to_thread(attempts.fail, run.job, first.error, mine)
+        await insist(attempts.end, run.job, first.error, mine)
     else:
-        await asyncio.to_thread(attempts.complete, run.job)
+        await insist(attempts.end, run.job, None)
 
 
-def _sink(job: Job, pipeline: Pipeline, task: Task, inputs: Sequence[PinnedInput], attempts: Attempts) -> Sink:
-    speaker = Speaker(
+def _nothing_left(pipeline: Pipeline, run: Run) -> bool:
+    """Whether a job that was resumed has no tracked input left, though it has tracked ports with inputs."""
+    ports = pipeline.definition.inputs
+    tracked = any(port.tracked and port.required for port in ports.values())
+    return tracked and pipeline.definition.resume and not any(ports[each.port_name].tracked for each in run.inputs)
+
+
+def speaker(job: Job, pipeline: Pipeline, greeting: dict[str, Any]) -> Speaker:
+    """Who speaks: the index that was greeted so."""
+    return Speaker(
         job=job,
-        index=task.index,
-        input_ids=frozenset(each.id for each in inputs),
+        index=greeting["index"],
+        input_ids=frozenset(each["id"] for items in greeting["inputs"].values() for each in items),
         ports=frozenset(pipeline.definition.outputs),
-        output_dir=task.folder / "outputs",
+        output_dir=Path(greeting["output_dir"]),
     )
 
-    quota = _BAD_LINES
 
-    async def keep(task: Task, lines: Sequence[Line]) -> None:
-        nonlocal quota
-        bad = [line for line in lines if isinstance(line, BadLine)]
-        excess = {id(line) for line in bad[quota:]}
-        quota = max(0, quota - len(bad))
-        lines = [line for line in lines if id(line) not in excess]
+def sink(job: Job, pipeline: Pipeline, task: Task, attempts: Attempts) -> Sink:
+    """Where the lines of an index go. Raises `Superseded`, and `WorkerFailed` for an output that cannot be taken."""
+    who = speaker(job, pipeline, task.greeting)
+
+    async def keep(task: Task, lines: Sequence[Line], position: int) -> None:
         try:
-            await asyncio.to_thread(attempts.record, speaker, lines)
+            await insist(attempts.record, who, lines, position)
         except EscapingOutput as error:
             details = {"index": task.index}
             fault = {"code": "invalid_output", "message": printable(str(error)), "details": details}
@@ -121,12 +154,13 @@ def _sink(job: Job, pipeline: Pipeline, task: Task, inputs: Sequence[PinnedInput
 
 
 def _task(run: Run, pipeline: Pipeline, index: int, inputs: Sequence[PinnedInput]) -> Task:
-    job, folder = run.job, run.folder / str(index)
-    ports: dict[str, list[dict[str, Any]]] = {port: [] for port in pipeline.definition.inputs}
+    job, folder, definition = run.job, run.folder / str(index), pipeline.definition
+    ports: dict[str, list[dict[str, Any]]] = {port: [] for port in definition.inputs}
     for each in inputs:
         ports[each.port_name].append(
             {
                 "id": each.id,
+                "kind": each.kind,
                 "file_id": each.file_id,
                 "filename": each.path.name,
                 "path": str(each.path),
@@ -146,16 +180,27 @@ def _task(run: Run, pipeline: Pipeline, index: int, inputs: Sequence[PinnedInput
         "component": pipeline.component,
         "index": index,
         "parallelism": run.indexes,
+        "attempt": job.attempt,
         "config": job.parameters[pipeline.component]["config"],
         "inputs": ports,
+        "checkpoints": run.checkpoints,
+        "heartbeat_seconds": definition.heartbeat_seconds,
         "output_dir": str(folder / "outputs"),
     }
-    return Task(pipeline.command(), folder, greeting)
+    return Task(pipeline.command(), folder, greeting, definition.resources, definition.heartbeat_seconds)
 
 
 def _no_pipeline(job: Job) -> dict[str, Any]:
     return {
         "code": "pipeline_not_found",
-        "message": f"the pipeline {job.pipeline_key} {job.pipeline_version} is no longer installed",
-        "suggestion": "start the service with the folder that has it, then retry the job",
+        "message": f"the service no longer has version {job.pipeline_version} of pipeline {job.pipeline_key}",
+        "suggestion": "put the pipeline's folder back and retry the job",
+    }
+
+
+def _too_long(seconds: float) -> dict[str, Any]:
+    return {
+        "code": "timeout",
+        "message": f"it ran for more than {seconds:g} seconds, which is the limit of the pipeline",
+        "suggestion": "split the job, or raise timeout_seconds in the pipeline",
     }

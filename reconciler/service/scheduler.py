@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import sqlite3
 from dataclasses import dataclass
 
-from reconciler.service.attempts import Attempts, PinnedInput, Superseded
+from reconciler.service.attempts import Attempts, Superseded
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
-from reconciler.service.registry import Pipeline, Registry
+from reconciler.service.recovery import recover
 from reconciler.service.runs import Run, carry_out, width
 from reconciler.service.uploads import Uploads
 
@@ -21,14 +21,20 @@ _log = logging.getLogger(__name__)
 POLL = 0.2  # seconds until what another process wrote is noticed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
     run: Run
     task: asyncio.Task[None]
+    number: int  # counts starts
+    ending: bool = False
 
 
 class Scheduler:
-    """Runs queued jobs, first in first out, on `capacity` slots; each index of a job takes one."""
+    """Runs queued jobs in the order of the queue, on `capacity` slots; each index of a job takes one.
+
+    Nothing overtakes the job whose turn it is. When it has a higher priority than jobs that run, and room can be made
+    so, those are preempted: the lowest priority first, and of equals the one that was started last.
+    """
 
     def __init__(
         self,
@@ -37,7 +43,6 @@ class Scheduler:
         attempts: Attempts,
         files: Files,
         uploads: Uploads,
-        registry: Registry,
         lock: SchedulerLock,
         capacity: int,
     ) -> None:
@@ -45,7 +50,6 @@ class Scheduler:
         self._attempts = attempts
         self._files = files
         self._uploads = uploads
-        self._registry = registry
         self._lock = lock
         self._capacity = capacity
         self._running: dict[str, _Running] = {}
@@ -53,6 +57,7 @@ class Scheduler:
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
+        self._started = 0
 
     def wake(self) -> None:
         """Look at the queue now; may be called from any thread."""
@@ -82,11 +87,9 @@ class Scheduler:
             self._lock.release()
 
     def _take_up(self) -> None:
-        for path in self._folder.runs.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
+        recover(self._folder, self._attempts)
         self._uploads.sweep()
         self._files.sweep()
-        self._attempts.recover()
 
     async def _pause(self) -> None:
         try:
@@ -99,37 +102,65 @@ class Scheduler:
         try:
             await self._end_superseded()
             await self._fail_broken()
-            while self._free() > 0 and await asyncio.to_thread(self._attempts.waiting):
-                admitted = await asyncio.to_thread(self._attempts.admit, self._fits)
-                if admitted is None:
-                    return
-                self._start(*admitted)
+            await asyncio.to_thread(self._attempts.requeue, self._running.__contains__)
+            while await self._admit_next():
+                pass
         except sqlite3.OperationalError:
             _log.exception("the database could not be used; trying again")
 
-    def _pipeline(self, job: Job) -> Pipeline | None:
-        return self._registry.find(job.pipeline_key, job.pipeline_version)
-
-    def _fits(self, job: Job, inputs: list[PinnedInput]) -> bool:
-        if job.id in self._running:
+    async def _admit_next(self) -> bool:
+        """Start the job whose turn it is; False when there is none, or no room for it now."""
+        head = await asyncio.to_thread(self._attempts.head)
+        if head is None or head[0].id in self._running:
             return False  # cancelled and retried: the earlier attempt has to be gone first
-        return width(job, self._pipeline(job), inputs, self._capacity) <= self._free()
+        job, inputs = head
+        needed = width(job, self._attempts.pipeline(job), inputs, self._capacity) - self.free
+        if needed > 0:
+            victims = self._victims(job, needed)
+            if victims:
+                await asyncio.to_thread(self._attempts.preempt, victims)
+                await self._end_superseded()
+            return False
+        admitted = await asyncio.to_thread(self._attempts.admit, job)
+        if admitted is not None:
+            await self._start(*admitted)
+        return True
 
-    def _free(self) -> int:
-        # A copy, since this runs in a thread while jobs may end in the loop.
-        return self._capacity - sum(each.run.indexes for each in list(self._running.values()))
+    def _victims(self, job: Job, needed: int) -> list[Job]:
+        """Whom to preempt so that `needed` more slots come free for `job`; nobody when that does not suffice.
 
-    def _start(self, job: Job, inputs: list[PinnedInput]) -> None:
-        pipeline = self._pipeline(job)
+        Slots of runs that are being ended already count as free: they come without further harm.
+        """
+        lower = [each for each in self._running.values() if each.run.job.priority < job.priority and not each.ending]
+        lower.sort(key=lambda each: (each.run.job.priority, -each.number))
+        needed -= sum(each.run.indexes for each in self._running.values() if each.ending)
+        chosen = []
+        for each in lower:
+            if needed <= 0:
+                break
+            chosen.append(each.run.job)
+            needed -= each.run.indexes
+        return chosen if needed <= 0 else []
+
+    @property
+    def free(self) -> int:
+        """Slots that nothing runs on."""
+        return self._capacity - sum(each.run.indexes for each in self._running.values())
+
+    async def _start(self, job: Job, inputs: list[PinnedInput]) -> None:
+        pipeline = self._attempts.pipeline(job)
+        resume = pipeline is not None and pipeline.definition.resume
         run = Run(
             job=job,
             pipeline=pipeline,
             inputs=tuple(inputs),
             indexes=width(job, pipeline, inputs, self._capacity),
-            folder=self._folder.runs / f"{job.id}-{job.attempt}",
+            folder=self._folder.attempt(job.id, job.attempt),
+            checkpoints=await asyncio.to_thread(self._attempts.checkpoints, job) if resume else [],
         )
         task = asyncio.create_task(carry_out(run, self._attempts))
-        self._running[job.id] = _Running(run, task)
+        self._started += 1
+        self._running[job.id] = _Running(run, task, self._started)
         task.add_done_callback(lambda _: self._ended(job))
 
     def _ended(self, job: Job) -> None:
@@ -150,18 +181,21 @@ class Scheduler:
                 "suggestion": "see the log of the service, then retry the job",
             }
             with contextlib.suppress(Superseded):
-                await asyncio.to_thread(self._attempts.fail, job, fault)
+                await asyncio.to_thread(self._attempts.end, job, fault)
             self._broken.pop()
 
     async def _end_superseded(self) -> None:
         jobs = [each.run.job for each in self._running.values()]
         for job in await asyncio.to_thread(self._attempts.superseded, jobs):
-            if job.id in self._running:
-                self._running[job.id].task.cancel()
+            running = self._running.get(job.id)
+            if running and not running.ending:  # a second cancel would break into the clean-up after the first
+                running.ending = True
+                running.task.cancel()
 
     async def _preempt_all(self) -> None:
-        tasks = [each.task for each in self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running = list(self._running.values())
+        for each in running:
+            if not each.ending:
+                each.task.cancel()
+        await asyncio.gather(*(each.task for each in running), return_exceptions=True)
         await asyncio.to_thread(self._attempts.preempt_active)

@@ -41,24 +41,30 @@ def serve(
     capacity: int | None,
     key: str | None,
     pipelines: Path | None,
+    keys_file: Path | None = None,
     announce: Callable[[str], None],
     settings: Settings | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then running jobs become PREEMPTED. Port 0 takes a free one.
 
-    Without `key` the one in the folder is used, and made on first use. `announce` gets lines for the user to read,
-    never the key. Raises `ServiceError` when the port is taken, or the folder cannot be used or is used by another
-    service.
+    Without `key` and `keys_file` the key in the folder is used, and made on first use. `announce` gets lines for the
+    user to read, never the key. Raises `ServiceError` when the port is taken, or the folder cannot be used or is used
+    by another service.
     """
     folder = DataFolder(data.absolute())
     folder.prepare()
     key_file = None
-    if key is None:
+    if key is None and keys_file is None:
         key_file = folder.api_key
         with folder.setup():
             key = folder.secret(key_file.name, "sk_local_")
     with open_service(
-        data, key=key, capacity=capacity, pipelines=pipelines, settings=settings or Settings()
+        data,
+        key=key,
+        keys_file=keys_file,
+        capacity=capacity,
+        pipelines=pipelines,
+        settings=settings or Settings(),
     ) as service:
         if not service.lock.acquire():
             raise ServiceError(

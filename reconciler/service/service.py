@@ -23,6 +23,7 @@ from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
 from reconciler.service.parts import PartFiles
+from reconciler.service.progress import Progress
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
 from reconciler.service.settings import Settings
@@ -72,7 +73,7 @@ def open_service(
         yield _assemble(
             folder,
             database,
-            known,
+            known.owned(database.organisation),
             secret,
             keys=Keys(opening) if opening else None,
             default_org=default,
@@ -103,18 +104,19 @@ def _assemble(
     uploads = Uploads(
         database=database, contents=contents, files=files, parts=PartFiles(folder), settings=settings, clock=clock
     )
+    details = Details(database, links)
     lock = SchedulerLock(folder)
     scheduler = Scheduler(
         folder=folder,
-        attempts=Attempts(database, store, contents),
+        attempts=Attempts(database, store, contents, known, clock),
         files=files,
         uploads=uploads,
-        registry=known,
         lock=lock,
         capacity=slots,
     )
     context = Context(
-        details=Details(database, links),
+        details=details,
+        progress=Progress(database, details),
         store=store,
         files=files,
         contents=contents,

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from reconciler.service import queue
+from reconciler.service import inputs, queue
 from reconciler.service.clock import Clock, stamp
 from reconciler.service.database import Database
 from reconciler.service.errors import ApiError, Fault, refuse
-from reconciler.service.files import CORRUPT, current_file
 from reconciler.service.ids import new_id
 from reconciler.service.joblog import log_transition
-from reconciler.service.jobs import ACTIVE, Job, JobStatus, moved
+from reconciler.service.jobs import ACTIVE, TERMINAL, Job, JobStatus, moved
 from reconciler.service.wire import CreateJob
 
 _JOB_FIELDS = tuple(Job.__dataclass_fields__)
@@ -60,7 +59,7 @@ def body_digest(body: CreateJob) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _job(row: sqlite3.Row) -> Job:
+def job_of(row: sqlite3.Row) -> Job:
     values: dict[str, Any] = {name: row[name] for name in _JOB_FIELDS}
     values["status"] = JobStatus(values["status"])
     values["parameters"] = json.loads(values["parameters"])
@@ -100,11 +99,11 @@ class Store:
             found = self._by_key(tx, new.org_id, key, new.body) if key else None
             if found:
                 return self._views(tx, [found])[0], True
-            pins, missing = _pin(tx, new)
+            pins, missing = inputs.pin(tx, new.org_id, new.body)
             if faults or missing:
                 raise ApiError(400, [*faults, *missing])
             job = self._insert(tx, new, key)
-            _insert_inputs(tx, job, new, pins)
+            inputs.insert(tx, job.id, new.body, pins, new.tracked, job.created_at)
             log_transition(tx, job, at=job.created_at)
             return self._views(tx, [job])[0], False
 
@@ -119,7 +118,7 @@ class Store:
                 f"this idempotency key made the job {row['id']} from another request",
                 "use a new key for a new request",
             )
-        return _job(row)
+        return job_of(row)
 
     def _insert(self, tx: sqlite3.Connection, new: NewJob, key: str | None) -> Job:
         now = self.now()
@@ -170,7 +169,7 @@ class Store:
         with self._database.read() as tx:
             (total,) = tx.execute(f"SELECT {count} FROM {counted} WHERE {where}", total_values).fetchone()  # noqa: S608
             query = f"SELECT * FROM jobs WHERE {where} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608
-            jobs = [_job(row) for row in tx.execute(query, [*values, limit, offset])]
+            jobs = [job_of(row) for row in tx.execute(query, [*values, limit, offset])]
             return total, self._views(tx, jobs)
 
     def _views(self, tx: sqlite3.Connection, jobs: Sequence[Job]) -> list[JobView]:
@@ -205,17 +204,57 @@ class Store:
         """The job is CANCELLED from now on. Raises `ApiError` 404 and `IllegalTransition`."""
         with self._database.write() as tx:
             job = self.change(tx, load_job(tx, org_id, job_id), JobStatus.CANCELLED)
-            reset_inputs(tx, job.id, only="processing")
+            inputs.reset(tx, job.id, only="processing")
             return job
 
     def retry(self, org_id: str, job_id: str) -> tuple[Job, list[str]]:
         """Queue a FAILED or CANCELLED job again, at the end. The second value: contents to remove from disk."""
         with self._database.write() as tx:
             job = load_job(tx, org_id, job_id)
-            turn, ticket = queue.join(tx, job.pipeline_type, job.priority, job.org_id)
-            job = self.change(tx, replace(job, turn=turn, ticket=ticket), JobStatus.PENDING)
-            reset_inputs(tx, job.id)
+            job = self.queue_again(tx, job)
+            inputs.reset(tx, job.id)
             return job, drop_results(tx, job.id)
+
+    def queue_again(self, tx: sqlite3.Connection, job: Job, *, not_before: str | None = None) -> Job:
+        """Put a job at the end of the queue inside the transaction. Raises `IllegalTransition`."""
+        turn, ticket = queue.join(tx, job.pipeline_type, job.priority, job.org_id)
+        return self.change(tx, replace(job, turn=turn, ticket=ticket), JobStatus.PENDING, not_before=not_before)
+
+    def delete(self, org_id: str, job_id: str) -> list[str]:
+        """Remove a job that has ended, and all that belongs to it. The contents to remove from disk.
+
+        Raises `ApiError` 404, and 409 while it, or a job that reads one of its checkpoints, has not ended.
+        """
+        with self._database.write() as tx:
+            job = load_job(tx, org_id, job_id)
+            if job.status not in TERMINAL:
+                raise refuse(
+                    409,
+                    "invalid_job_state",
+                    f"job {job_id} is {job.status} and cannot be deleted",
+                    "cancel it first: only jobs that have ended can be deleted",
+                )
+            reader = tx.execute(
+                "SELECT jobs.id FROM checkpoints JOIN inputs ON inputs.checkpoint_id = checkpoints.id"
+                " JOIN jobs ON jobs.id = inputs.job_id WHERE checkpoints.job_id = ?"
+                " AND jobs.status NOT IN ('COMPLETED', 'FAILED', 'CANCELLED') LIMIT 1",
+                (job_id,),
+            ).fetchone()
+            if reader:
+                raise refuse(
+                    409, "conflict", f"job {reader[0]} reads a checkpoint of job {job_id}", "wait until it has ended"
+                )
+            contents = drop_results(tx, job_id)
+            unused = tx.execute(
+                "SELECT DISTINCT file_uid FROM files JOIN inputs USING (file_uid) WHERE job_id = ?1 AND NOT current"
+                " AND NOT EXISTS (SELECT 1 FROM inputs AS i WHERE i.file_uid = files.file_uid AND i.job_id != ?1)",
+                (job_id,),
+            ).fetchall()
+            for table in ("inputs", "events", "progress", "indexes"):
+                tx.execute(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))  # noqa: S608
+            tx.executemany("DELETE FROM files WHERE file_uid = ?", [(row["file_uid"],) for row in unused])
+            tx.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            return contents + [row["file_uid"] for row in unused]
 
     def change(
         self,
@@ -224,10 +263,11 @@ class Store:
         target: JobStatus,
         *,
         error: dict[str, Any] | None = None,
+        not_before: str | None = None,
     ) -> Job:
         """Move `job` inside the transaction and log it. Raises `IllegalTransition`."""
         now = self.now()
-        changed = moved(job, target, at=now, error=error)
+        changed = moved(job, target, at=now, error=error, not_before=not_before)
         values = _columns(changed)
         sets = ", ".join(f"{name} = :{name}" for name in values)
         tx.execute(f"UPDATE jobs SET {sets} WHERE id = :id", values)  # noqa: S608
@@ -240,54 +280,7 @@ def load_job(tx: sqlite3.Connection, org_id: str, job_id: str) -> Job:
     row = tx.execute("SELECT * FROM jobs WHERE id = ? AND org_id = ?", (job_id, org_id)).fetchone()
     if row is None:
         raise refuse(404, "not_found", f"there is no job {job_id!r}", "GET /batch/jobs lists the jobs")
-    return _job(row)
-
-
-def _pin(tx: sqlite3.Connection, new: NewJob) -> tuple[dict[str, str], list[Fault]]:
-    """The content that each named file has now, and a fault for each file that is not there or corrupt."""
-    names = dict.fromkeys(item.file_id for items in (new.body.inputs or {}).values() for item in items)
-    pins: dict[str, str] = {}
-    missing: list[Fault] = []
-    for name in names:
-        row = current_file(tx, new.org_id, name)
-        if row is None:
-            missing.append(Fault("file_not_found", f"there is no file {name!r}", "upload it with POST /files first"))
-        elif row["file_status"] == CORRUPT:
-            missing.append(Fault("file_corrupt", f"the file {name!r} did not arrive as it was sent", "upload it again"))
-        else:
-            pins[name] = str(row["file_uid"])
-    return pins, missing
-
-
-def _insert_inputs(tx: sqlite3.Connection, job: Job, new: NewJob, pins: dict[str, str]) -> None:
-    rows = [
-        (
-            new_id("inp"),
-            job.id,
-            port,
-            item.file_id,
-            pins[item.file_id],
-            json.dumps(item.metadata),
-            "pending" if port in new.tracked else "reference",
-            job.created_at,
-        )
-        for port, items in (new.body.inputs or {}).items()
-        for item in items
-    ]
-    tx.executemany(
-        "INSERT INTO inputs (id, job_id, port_name, file_id, file_uid, metadata, status, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        rows,
-    )
-
-
-def reset_inputs(tx: sqlite3.Connection, job_id: str, *, only: str | None = None) -> None:
-    """Tracked inputs are pending again: all of them, or those in the status `only`."""
-    tx.execute(
-        "UPDATE inputs SET status = 'pending', error_message = NULL, completed_at = NULL"
-        " WHERE job_id = ?1 AND status != 'reference' AND status = COALESCE(?2, status)",
-        (job_id, only),
-    )
+    return job_of(row)
 
 
 def drop_results(tx: sqlite3.Connection, job_id: str) -> list[str]:
@@ -300,12 +293,27 @@ def drop_results(tx: sqlite3.Connection, job_id: str) -> list[str]:
 def active_job(tx: sqlite3.Connection, job_id: str, attempt: int) -> Job | None:
     """The job, if this attempt at it still counts."""
     row = tx.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
-    job = _job(row) if row else None
+    job = job_of(row) if row else None
     return job if job and job.status in ACTIVE and job.attempt == attempt else None
 
 
-def jobs_in(tx: sqlite3.Connection, statuses: Sequence[JobStatus], *, limit: int = -1) -> list[Job]:
-    """The jobs in these statuses in the order of the queue."""
+def jobs_in(tx: sqlite3.Connection, statuses: Sequence[JobStatus], job_id: str | None = None) -> list[Job]:
+    """The jobs in these statuses, the oldest ticket first; with `job_id`, that one or none."""
     marks = ", ".join("?" * len(statuses))
-    query = f"SELECT * FROM jobs WHERE status IN ({marks}) ORDER BY ticket LIMIT ?"  # noqa: S608
-    return [_job(row) for row in tx.execute(query, [*statuses, limit])]
+    one = "" if job_id is None else " AND id = ?"
+    query = f"SELECT * FROM jobs WHERE status IN ({marks}){one} ORDER BY ticket"  # noqa: S608
+    return [job_of(row) for row in tx.execute(query, [*statuses, *([] if job_id is None else [job_id])])]
+
+
+def queue_heads(tx: sqlite3.Connection, now: str) -> list[Job]:
+    """The job whose turn it is in each queue, not counting those that are to wait beyond `now`."""
+    heads = []
+    for (pipeline_type,) in tx.execute("SELECT DISTINCT pipeline_type FROM queue_counts").fetchall():
+        row = tx.execute(
+            "SELECT * FROM jobs WHERE status = 'PENDING' AND pipeline_type = ?"
+            " AND (not_before IS NULL OR not_before <= ?) ORDER BY priority DESC, turn, ticket LIMIT 1",
+            (pipeline_type, now),
+        ).fetchone()
+        if row:
+            heads.append(job_of(row))
+    return heads

@@ -33,7 +33,8 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
 
 
-def _check_depth(value: Any) -> None:
+def check(value: Any) -> None:
+    """Raises ValueError when `value` is nested too deeply."""
     level = [value]
     for _ in range(DEEPEST):
         level = [
@@ -52,7 +53,7 @@ def loads(raw: bytes) -> Any:
     try:
         text = raw.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_no_duplicates, parse_float=_finite, parse_constant=_no_constant)
-        _check_depth(value)
+        check(value)
         if "\\u" in text:  # only an escape can smuggle a lone surrogate in
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (UnicodeDecodeError, UnicodeEncodeError) as error:

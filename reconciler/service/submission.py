@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from referencing import Registry as NoRemoteSchemas
 
+from reconciler.service.definition import InputPort
 from reconciler.service.errors import ApiError, Fault, refuse
-from reconciler.service.registry import InputPort, Pipeline, Registry
+from reconciler.service.registry import Pipeline, Registry
 from reconciler.service.wire import ComponentParameters, CreateJob, InputItem
 
 
-def choose_pipeline(registry: Registry, body: CreateJob) -> Pipeline:
+def choose_pipeline(registry: Registry, body: CreateJob, org_id: str) -> Pipeline:
     """The pipeline version that the job asks for. Raises `ApiError` 404, or 400 when it is of another type."""
-    pipeline = registry.find(body.pipeline_key, body.pipeline_version)
+    pipeline = registry.find(body.pipeline_key, body.pipeline_version, org_id)
     if pipeline is None:
-        raise _no_pipeline(registry, body)
+        raise _no_pipeline(registry, body, org_id)
+    if pipeline.definition.status == "deactivated":
+        what = f"version {body.pipeline_version!r} of pipeline {body.pipeline_key!r} is deactivated"
+        raise refuse(404, "pipeline_not_found", what, "name another version, or none for the latest")
     if pipeline.definition.pipeline_type != body.pipeline_type:
         raise refuse(
             400,
@@ -29,12 +33,16 @@ def choose_pipeline(registry: Registry, body: CreateJob) -> Pipeline:
     return pipeline
 
 
-def _no_pipeline(registry: Registry, body: CreateJob) -> ApiError:
-    versions = [p.definition.pipeline_version for p in registry.versions(body.pipeline_key)]
-    if versions:
+def _no_pipeline(registry: Registry, body: CreateJob, org_id: str) -> ApiError:
+    known = registry.versions(body.pipeline_key, org_id)
+    versions = ", ".join(f"{p.definition.pipeline_version} ({p.definition.status})" for p in known)
+    if known and body.pipeline_version is None:
+        what = f"pipeline {body.pipeline_key!r} has no published version"
+        return refuse(404, "pipeline_not_found", what, f"name one of its versions: {versions}")
+    if known:
         what = f"pipeline {body.pipeline_key!r} has no version {body.pipeline_version!r}"
-        return refuse(404, "pipeline_not_found", what, f"versions: {', '.join(versions)}")
-    keys = sorted({p.definition.pipeline_key for p in registry.pipelines.values()})
+        return refuse(404, "pipeline_not_found", what, f"versions: {versions}")
+    keys = sorted({p.definition.pipeline_key for p in registry.visible(org_id)})
     return refuse(
         404, "pipeline_not_found", f"there is no pipeline {body.pipeline_key!r}", f"pipelines: {', '.join(keys)}"
     )
@@ -101,12 +109,22 @@ def input_faults(pipeline: Pipeline, body: CreateJob) -> list[Fault]:
     for name, port in ports.items():
         items = given.get(name, [])
         if port.required and not items:
-            faults.append(Fault("missing_parameter", f"inputs.{name}: this port needs at least one file"))
+            faults.append(Fault("missing_parameter", f"inputs.{name}: this port needs at least one input"))
+        faults += _kind_faults(name, port, items)
         faults += _class_faults(name, port, items)
     return faults
 
 
-def _class_faults(name: str, port: InputPort, items: list[InputItem]) -> list[Fault]:
+def _kind_faults(name: str, port: InputPort, items: Sequence[InputItem]) -> list[Fault]:
+    kind = "checkpoint" if port.mode == "checkpoint" else "file"
+    return [
+        Fault("invalid_parameter", f"inputs.{name}[{number}]: this port takes a {kind}, not a {item.kind}")
+        for number, item in enumerate(items)
+        if item.kind != kind
+    ]
+
+
+def _class_faults(name: str, port: InputPort, items: Sequence[InputItem]) -> list[Fault]:
     if port.mode != "n_shot_file_list":
         return []
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
 from reconciler.service.jobs import JobStatus
 
@@ -18,11 +18,31 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class InputItem(_Request):
-    """A file at an input port."""
+class FileItem(_Request):
+    """A file at an input port. On an n-shot port, `metadata.class` is the label."""
 
+    kind: Literal["file"] = "file"
     file_id: Annotated[StrictStr, Field(min_length=1)]
     metadata: Json = Field(default_factory=dict)
+
+
+class CheckpointItem(_Request):
+    """A checkpoint of an earlier job at an input port."""
+
+    kind: Literal["checkpoint"]
+    checkpoint_id: Annotated[StrictStr, Field(min_length=1)]
+    metadata: Json = Field(default_factory=dict)
+
+
+def _kind(item: Any) -> str:
+    kind = item.get("kind", "file") if isinstance(item, dict) else getattr(item, "kind", "file")
+    return kind if kind in KINDS else "file"
+
+
+KINDS = ("file", "checkpoint")
+InputItem = Annotated[
+    Annotated[FileItem, Tag("file")] | Annotated[CheckpointItem, Tag("checkpoint")], Discriminator(_kind)
+]
 
 
 class ComponentParameters(_Request):
@@ -193,6 +213,106 @@ class OutputPage(Page):
     outputs: list[Output]
 
 
+class Checkpoint(BaseModel):
+    """A state of a model that a training job has saved. `data.ref` works for an hour."""
+
+    id: str
+    job_id: str
+    name: str
+    step: int
+    metrics: Json
+    data: DataRef
+    created_at: str
+
+
+class CheckpointPage(Page):
+    """Checkpoints, oldest first."""
+
+    job_id: str
+    checkpoints: list[Checkpoint]
+
+
+class ProgressEntry(BaseModel):
+    """What a worker said about how far it is."""
+
+    id: int
+    kind: str
+    step: int
+    message: str | None
+    metrics: Json
+    payload: Json
+    input_id: str | None
+    index: int | None
+    created_at: str
+
+
+class ProgressPage(Page):
+    """Progress entries, newest first."""
+
+    job_id: str
+    entries: list[ProgressEntry]
+
+
+class InputWithProgress(BaseModel):
+    """A tracked input and what was said last about it; `step` is that of `latest_progress`."""
+
+    input: Input
+    latest_progress: ProgressEntry | None
+    step: int | None
+
+
+class InputProgressPage(Page):
+    """Tracked inputs, in the order of the request, or the other way round."""
+
+    job_id: str
+    items: list[InputWithProgress]
+
+
+class InputCounts(InputProgress):
+    """How many tracked inputs of a job, or of one of its ports, are in each status."""
+
+    job_id: str
+
+
+class FileCounts(BaseModel):
+    """Inputs that have ended."""
+
+    completed: int
+    failed: int
+
+
+class ItemCounts(BaseModel):
+    """Items within inputs that were worked on: lines, windows, images."""
+
+    success: int
+    failed: int
+
+
+class TracePoint(BaseModel):
+    """Sums up to the time `t`; they only grow."""
+
+    t: str
+    step: int
+    files: FileCounts
+    items: dict[str, ItemCounts]
+
+
+class Traces(BaseModel):
+    """How the job went on over time, in buckets of `bucket_seconds`."""
+
+    job_id: str
+    bucket_seconds: float
+    latest_event_at: str | None
+    points: list[TracePoint]
+
+
+class DeleteAnswer(BaseModel):
+    """The job is gone, with all that belonged to it."""
+
+    id: str
+    deleted: Literal[True]
+
+
 class Base64File(_Request):
     """A small file inside of JSON. `data` is base64 in the standard alphabet, padded, without line breaks."""
 
@@ -308,7 +428,7 @@ class CompleteUpload(_Request):
     integrity_checksum: StrictStr | None = None
 
 
-class CheckpointAnswer(BaseModel):
+class CheckpointedParts(BaseModel):
     """How many parts of the request have a checkpoint now."""
 
     num_checkpointed: int

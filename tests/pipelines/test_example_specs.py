@@ -65,7 +65,7 @@ def test_the_tool_itself_finds_no_fault_in_them() -> None:
 def test_the_service_takes_the_pipelines() -> None:
     found = load_pipelines([PIPELINES])
     for document in DOCUMENTS:
-        assert found.find(document["pipeline_key"], document["pipeline_version"])
+        assert found.find(document["pipeline_key"], document["pipeline_version"], "")
 
 
 @pytest.mark.parametrize("key", [path.name for path in PIPELINES.iterdir() if path.is_dir()])

@@ -59,10 +59,10 @@ class Api:
             assert time.monotonic() < deadline, job
             await asyncio.sleep(0.02)
 
-    async def rows(self, job_id: str, noun: str, **query: Any) -> list[dict[str, Any]]:
-        answer = await self.http.get(f"/batch/jobs/{job_id}/{noun}", params={"limit": 100, **query})
+    async def rows(self, job_id: str, path: str, noun: str | None = None, **query: Any) -> list[dict[str, Any]]:
+        answer = await self.http.get(f"/batch/jobs/{job_id}/{path}", params={"limit": 100, **query})
         assert answer.status_code == 200, answer.text
-        return list(answer.json()[noun])
+        return list(answer.json()[noun or path])
 
     async def event(self, job_id: str, event_type: str, count: int = 1) -> list[dict[str, Any]]:
         """The events of the type, once there are `count`."""

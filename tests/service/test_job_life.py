@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from reconciler.service.jobs import ACTIVE, LEGAL, IllegalTransition, Job, JobStatus, moved
 
+PENDING, RUNNING = JobStatus.PENDING, JobStatus.RUNNING
 TERMINAL = {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}
 
 
@@ -39,12 +40,19 @@ def test_any_sequence_of_requests_keeps_a_job_consistent(targets: list[JobStatus
         job = moved(job, target, at=str(number), error={"code": "c"} if target is JobStatus.FAILED else None)
         assert job.status is target
         assert job.updated_at == str(number)
-        assert job.retry_count - before.retry_count == (before.status in TERMINAL)
+        assert job.retry_count - before.retry_count == (
+            target is JobStatus.PENDING and before.status is not JobStatus.PREEMPTED
+        )
         assert job.preemption_count - before.preemption_count == (target is JobStatus.PREEMPTED)
         assert job.attempt - before.attempt == (target is JobStatus.ADMITTED)
         assert (job.completed_at is not None) == (target is JobStatus.COMPLETED)
         assert (job.failed_at is not None) == (job.error is not None) == (target is JobStatus.FAILED)
         assert (job.cancelled_at is not None) == (target is JobStatus.CANCELLED)
+        assert job.failures == (
+            0 if before.status in TERMINAL else before.failures + (target is PENDING and before.status is RUNNING)
+        )
+        if target is PENDING or target is JobStatus.ADMITTED:
+            assert job.started_at is None
         if target is JobStatus.RUNNING:
             assert job.started_at == str(number)
 

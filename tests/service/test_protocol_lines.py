@@ -43,6 +43,15 @@ def test_a_line_that_is_too_long_costs_itself_only(chunk: int, extra: int) -> No
     assert kinds == [EventLine, BadLine, ProgressLine]
 
 
+@given(st.lists(st.sampled_from(LINES)), st.integers(0, 400))
+def test_what_is_read_again_from_the_position_is_what_was_not_read_before(lines: list[bytes], cut: int) -> None:
+    stream = b"\n".join([*lines, b""])
+    first = LineSplitter()
+    before = first.feed(stream[:cut])
+    assert before + LineSplitter().feed(stream[first.consumed :]) == LineSplitter().feed(stream)
+    assert first.consumed == stream[:cut].rfind(b"\n") + 1
+
+
 @given(st.binary(max_size=200))
 def test_no_line_raises(raw: bytes) -> None:
     line = parse(raw)

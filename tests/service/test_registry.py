@@ -11,7 +11,7 @@ from service_client import PIPELINES
 from reconciler.service import registry
 from reconciler.service.errors import ServiceError
 
-GOOD = """
+GOOD = """\
 pipeline_key: demo
 pipeline_version: 1.0.0
 pipeline_type: batch
@@ -26,12 +26,13 @@ outputs: {}
 def write(root: Path, text: str, name: str = "demo") -> Path:
     (root / name).mkdir(parents=True)
     (root / name / "pipeline.yaml").write_text(text)
+    (root / name / "worker.py").touch()
     return root
 
 
 def test_the_bundled_pipelines_can_be_loaded() -> None:
     known = registry.load([registry.BUNDLED, PIPELINES])
-    found = known.find("image-classifier", None)
+    found = known.find("image-classifier", None, "")
     assert found is not None
     assert registry.snapshot(found).items() >= registry.schema_document(found).items()
     assert registry.snapshot(found)["components"] == ["classifier"]
@@ -42,13 +43,13 @@ def test_the_newest_version_counts_numbers_as_numbers(tmp_path: Path) -> None:
     for version in ("1.9.0", "1.10.0", "1.10.0-rc1", "1.2"):
         write(tmp_path, GOOD.replace("1.0.0", f"'{version}'"), version)
     known = registry.load([tmp_path])
-    order = [p.definition.pipeline_version for p in known.versions("demo")]
+    order = [p.definition.pipeline_version for p in known.versions("demo", "")]
     assert order == ["1.10.0", "1.10.0-rc1", "1.9.0", "1.2"]
-    newest = known.find("demo", None)
+    newest = known.find("demo", None, "")
     assert newest is not None
     assert newest.definition.pipeline_version == "1.10.0"
-    assert known.find("demo", "1.2") is not None
-    assert known.find("demo", "1.3") is None
+    assert known.find("demo", "1.2", "") is not None
+    assert known.find("demo", "1.3", "") is None
 
 
 def test_ids_are_the_same_in_every_process_and_differ_by_version(tmp_path: Path) -> None:
@@ -60,29 +61,63 @@ def test_ids_are_the_same_in_every_process_and_differ_by_version(tmp_path: Path)
 
 def test_a_command_is_found_wherever_the_worker_starts(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
-    (tmp_path / "demo" / "worker.py").touch()
     (pipeline,) = registry.load([tmp_path]).pipelines.values()
     assert pipeline.command() == (sys.executable, str((tmp_path / "demo" / "worker.py").resolve()), "--flag")
+
+
+NESTED = GOOD.replace("inputs: {}", "inputs:\n  data:\n    name: Data\n    mode: some\n    colour: red")
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (GOOD.replace("name: Demo", ""), "name: Field required"),
-        (GOOD + "colour: red\n", "colour: Extra"),
-        (GOOD.replace("1.0.0", "1.0"), "pipeline_version: Input should be a valid string"),
-        (GOOD.replace("{type: object}", "{type: nothing}"), "no JSON Schema"),
-        (GOOD + "default_config: {other: {}}\n", "'other', which is no component"),
-        (GOOD.replace("{worker:", "{a: {command: [b]}, worker:"), "at most 1"),
-        ("a: [", "cannot be read"),
-        ("", "not a pipeline"),
+        (GOOD.replace("name: Demo", ""), ":1:1: name: Field required"),
+        (GOOD + "colour: red\n", ":9:1: colour: Extra"),
+        (GOOD.replace("1.0.0", "1.0"), ":2:1: pipeline_version: Input should be a valid string"),
+        (GOOD.replace("{type: object}", "{type: nothing}"), ":6:22: user_config_schema.type: it is no JSON Schema"),
+        (GOOD + "default_config: {other: {}}\n", ":9:18: default_config.other: it is no component"),
+        (GOOD.replace("{worker:", "{a: {command: [python]}, worker:"), "at most 1"),
+        (GOOD.replace("worker.py", "wroker.py"), ":5:41: components.worker.command.1: there is no file 'wroker.py'"),
+        (GOOD.replace("[python", "[no-such-program"), ":5:33: components.worker.command.0: there is no program"),
+        (NESTED, ":10:5: inputs.data.mode: Input should be"),
+        (NESTED, ":11:5: inputs.data.colour: Extra"),
+        (GOOD + "name: Again\n", ":9:1: the key 'name' stands here twice"),
+        (GOOD + "timeout_seconds: 0\n", ":9:1: timeout_seconds: Input should be greater than 0"),
+        ("a: [", ":2:1: did not find"),
+        ("- a", ":1:1: a pipeline is a mapping"),
+        ("", ":1:1: a pipeline is a mapping"),
     ],
 )
-def test_a_pipeline_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path, text: str, says: str) -> None:
+def test_a_pipeline_that_cannot_be_used_is_named_with_the_place_and_the_reason(
+    tmp_path: Path, text: str, says: str
+) -> None:
     with pytest.raises(ServiceError) as caught:
         registry.load([write(tmp_path, text)])
-    assert str(tmp_path / "demo" / "pipeline.yaml") in caught.value.message
+    assert f"{tmp_path / 'demo' / 'pipeline.yaml'}:" in caught.value.message
     assert says in caught.value.message
+
+
+def test_all_faults_of_all_pipelines_are_said_at_once(tmp_path: Path) -> None:
+    write(tmp_path, GOOD + "colour: red\n", "a")
+    write(tmp_path, GOOD + "shape: round\n", "b")
+    with pytest.raises(ServiceError, match=r"(?s)a/pipeline.yaml:9:1: colour.*b/pipeline.yaml:9:1: shape"):
+        registry.load([tmp_path])
+
+
+def test_only_published_versions_are_the_latest(tmp_path: Path) -> None:
+    for version, status in (("3.0.0", "draft"), ("2.0.0", "deactivated"), ("1.0.0", "published")):
+        write(tmp_path, GOOD.replace("1.0.0", version) + f"status: {status}\n", version)
+    known = registry.load([tmp_path])
+    latest = known.find("demo", None, "")
+    assert latest is not None
+    assert latest.definition.pipeline_version == "1.0.0"
+    assert known.find("demo", "3.0.0", "") is not None
+
+
+def test_a_pipeline_of_an_organisation_is_not_seen_by_others(tmp_path: Path) -> None:
+    known = registry.load([write(tmp_path, GOOD + "organisation: team-a\n")]).owned(lambda name: f"org_{name}")
+    assert known.find("demo", None, "org_team-b") is None
+    assert known.find("demo", None, "org_team-a") is not None
 
 
 def test_two_folders_with_one_pipeline_are_refused(tmp_path: Path) -> None:

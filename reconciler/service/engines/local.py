@@ -1,4 +1,8 @@
-"""Work on this machine: each index is a process in a process group of its own."""
+"""Work on this machine: each index is a process in a process group of its own.
+
+What a worker writes goes into files and is read from there. So it is still there when the service dies, and a worker
+is never stopped by a service that is slow to read.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +10,57 @@ import asyncio
 import json
 import os
 import signal
-from asyncio.subprocess import Process, SubprocessStreamProtocol
+import sys
+from asyncio.subprocess import SubprocessStreamProtocol
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reconciler.service.protocol import ErrorLine, Line, LineSplitter, printable
+from reconciler.service.definition import Resources
+from reconciler.service.engines import strays
+from reconciler.service.protocol import DoneLine, ErrorLine, Line, LineSplitter, printable
 
-_CHUNK = 1 << 16
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_CHUNK = 1 << 20
 _STDERR_TAIL = 8192  # bytes
-_DRAIN = 2.0  # seconds; a process that escaped the group may hold the pipes open, we do not wait for it
+_MIB = 1 << 20
+LOOK = 0.05  # seconds between looks at what a worker has written
+_LIMITS = {
+    signal.SIGXCPU: ("cpu_limit_exceeded", "used more processor time than the pipeline allows"),
+    signal.SIGXFSZ: ("file_limit_exceeded", "wrote a larger file than the pipeline allows"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One index of a job: what to run, where, and what to tell it. `folder` is the index's own, with `work` and
-    `outputs` in it; `greeting` is the line of JSON on stdin.
+    `outputs` in it; `greeting` is the line of JSON on stdin. `silence`: seconds after which a worker that writes
+    nothing is taken for dead.
     """
 
     command: tuple[str, ...]
     folder: Path
     greeting: dict[str, Any]
+    resources: Resources
+    silence: float | None = None
 
     @property
     def index(self) -> int:
         return int(self.greeting["index"])
 
+    @property
+    def stdout(self) -> Path:
+        return self.folder / "stdout"
 
-Sink = Callable[[Task, Sequence[Line]], Awaitable[None]]
+    @property
+    def stderr(self) -> Path:
+        return self.folder / "stderr"
+
+
+Sink = Callable[[Task, Sequence[Line], int], Awaitable[None]]
+"""Takes the lines that were written, and the position in the output after them."""
 
 
 class WorkerFailed(Exception):
@@ -47,10 +73,10 @@ class WorkerFailed(Exception):
 
 
 class _Protocol(SubprocessStreamProtocol):
-    """Says when the process has ended, whoever may still hold its pipes."""
+    """Says when the process has ended, whoever may still hold its pipe."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=_CHUNK, loop=loop)
+        super().__init__(limit=1 << 16, loop=loop)
         self.ended = asyncio.Event()
         self.gone = asyncio.Event()
 
@@ -65,131 +91,163 @@ class _Protocol(SubprocessStreamProtocol):
 
 def _environment(task: Task) -> dict[str, str]:
     """Small and without any key. One thread for each index: the indexes are the parallelism."""
-    home = str(task.folder / "work")
     return {
         "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": home,
+        "HOME": str(task.folder / "work"),
         "TMPDIR": str(task.folder / "tmp"),
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        strays.MARK: str(task.folder),
     }
+
+
+def _command(task: Task) -> tuple[str, ...]:
+    most = task.resources
+    limits = {
+        "memory": most.memory_mb and most.memory_mb * _MIB,
+        "cpu": most.cpu_seconds,
+        "file": most.file_mb and most.file_mb * _MIB,
+        "open_files": most.open_files,
+        "core": 0,
+    }
+    given = json.dumps({name: value for name, value in limits.items() if value is not None})
+    return (sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), given, *task.command)
 
 
 async def run_worker(task: Task, sink: Sink) -> None:
     """Run one index to its end and give what it says to `sink`. Raises `WorkerFailed`; kills when cancelled."""
     for name in ("work", "outputs", "tmp"):
         (task.folder / name).mkdir(parents=True)
+    (task.folder / "task.json").write_text(json.dumps(task.greeting))  # for who finds the folder after a crash
     loop = asyncio.get_running_loop()
-    try:
+    with task.stdout.open("xb") as stdout, task.stderr.open("xb") as stderr:
         transport, protocol = await loop.subprocess_exec(
             lambda: _Protocol(loop),
-            *task.command,
+            *_command(task),
+            stdout=stdout,
+            stderr=stderr,
             cwd=task.folder / "work",
             env=_environment(task),
             start_new_session=True,
         )
-    except OSError as error:
-        raise WorkerFailed(task, _not_started(task, error)) from error
+    reading = _Reading(task, sink)
     try:
-        await _supervise(task, Process(transport, protocol, loop), protocol, sink)
+        _tell(transport, task.greeting)
+        await _follow(reading, protocol)
     finally:
+        # No await before the kill: whoever cancels must not be able to keep us from it.
         _kill_group(transport.get_pid())
         transport.close()
-        await asyncio.shield(_buried(protocol))
+        await asyncio.shield(_buried(protocol, task))
+    await reading.rest()
+    if not reading.done:
+        _judge(task, reading.failure, transport.get_returncode())
 
 
-async def _buried(protocol: _Protocol) -> None:
-    """Wait until the system has let go of the process, so that no signal of ours can hit a later one."""
+async def _buried(protocol: _Protocol, task: Task) -> None:
+    """Wait until the system has let go of the process, so that no signal of ours can hit a later one, and end what
+    it started and put out of its group.
+    """
     await protocol.ended.wait()
     await protocol.gone.wait()
+    await asyncio.to_thread(strays.kill, str(task.folder))
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # the group is empty; macOS says it the second way
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # the group is empty; macOS says it the second way
-        return
 
 
-async def _supervise(task: Task, process: Process, protocol: _Protocol, sink: Sink) -> None:
-    failure: list[dict[str, Any]] = []
-    reading = [
-        asyncio.create_task(_read_lines(task, process, sink, failure)),
-        asyncio.create_task(_read_tail(process)),
-    ]
-    ended = asyncio.create_task(protocol.ended.wait())
-    telling = asyncio.create_task(_tell(process, task.greeting))
-    everything = [*reading, ended, telling]
-    try:
-        # A sink that raises ends the wait: what the worker said could not be kept, so it must not go on.
-        done, _ = await asyncio.wait([ended, reading[0]], return_when=asyncio.FIRST_COMPLETED)
-        if reading[0] in done:
-            reading[0].result()
-            await ended
-        _kill_group(process.pid)
-        await asyncio.wait(reading, timeout=_DRAIN)
-        if reading[0].done():
-            reading[0].result()
-        tail = str(reading[1].result()) if reading[1].done() else ""
-    finally:
-        for each in everything:
-            each.cancel()
-        await asyncio.gather(*everything, return_exceptions=True)
-    status = process.returncode
-    if failure:
-        raise WorkerFailed(task, failure[0])
+def _tell(transport: asyncio.SubprocessTransport, greeting: dict[str, Any]) -> None:
+    pipe = transport.get_pipe_transport(0)
+    assert isinstance(pipe, asyncio.WriteTransport)
+    pipe.write(json.dumps(greeting).encode() + b"\n")
+
+
+class _Reading:
+    """What a worker has written so far, on its way to the sink."""
+
+    def __init__(self, task: Task, sink: Sink) -> None:
+        self.task = task
+        self._sink = sink
+        self._splitter = LineSplitter()
+        self._position = 0
+        self.failure: dict[str, Any] | None = None
+        self.done = False
+
+    async def look(self) -> bool:
+        """Deliver what is new; whether there was anything."""
+        with self.task.stdout.open("rb") as file:
+            file.seek(self._position)
+            chunk = file.read(_CHUNK)
+        self._position += len(chunk)
+        if chunk:
+            await self._deliver(self._splitter.feed(chunk))
+        return bool(chunk)
+
+    async def rest(self) -> None:
+        """Deliver all that is left of a worker that has ended."""
+        while await self.look():
+            pass
+        await self._deliver(self._splitter.end())
+
+    async def _deliver(self, lines: list[Line]) -> None:
+        for number, line in enumerate(lines):
+            if isinstance(line, ErrorLine) and self.failure is None:
+                self.failure = line.error.model_dump(exclude_none=True)
+            if isinstance(line, DoneLine):
+                self.done = True
+                del lines[number + 1 :]
+                break
+        if lines:
+            await self._sink(self.task, lines, self._splitter.consumed)
+
+
+async def _follow(reading: _Reading, protocol: _Protocol) -> None:
+    """Read until the process ends or says that it is done. Raises `WorkerFailed` when it is silent for too long."""
+    loop = asyncio.get_running_loop()
+    task = reading.task
+    heard = loop.time()
+    while not protocol.ended.is_set() and not reading.done:
+        if await reading.look():
+            heard = loop.time()
+        elif task.silence is not None and loop.time() - heard > task.silence:
+            raise WorkerFailed(task, _silent(task))
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(protocol.ended.wait(), LOOK)
+
+
+def _judge(task: Task, failure: dict[str, Any] | None, status: int | None) -> None:
+    if failure is not None:
+        raise WorkerFailed(task, failure)
     if status != 0:
-        raise WorkerFailed(task, _died(task, status, tail))
+        raise WorkerFailed(task, _died(task, status, _tail(task.stderr)))
 
 
-async def _tell(process: Process, greeting: dict[str, Any]) -> None:
-    assert process.stdin is not None
-    try:
-        process.stdin.write(json.dumps(greeting).encode() + b"\n")
-        await process.stdin.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # its exit status tells more
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _STDERR_TAIL))
+        return printable(file.read(_STDERR_TAIL).decode("utf-8", "replace")).strip()
 
 
-async def _read_lines(task: Task, process: Process, sink: Sink, failure: list[dict[str, Any]]) -> None:
-    assert process.stdout is not None
-    splitter = LineSplitter()
-    while chunk := await process.stdout.read(_CHUNK):
-        await _deliver(task, splitter.feed(chunk), sink, failure)
-    await _deliver(task, splitter.end(), sink, failure)
-
-
-async def _deliver(task: Task, lines: list[Line], sink: Sink, failure: list[dict[str, Any]]) -> None:
-    failure += [line.error.model_dump(exclude_none=True) for line in lines if isinstance(line, ErrorLine)]
-    if lines:
-        await sink(task, lines)
-
-
-async def _read_tail(process: Process) -> str:
-    assert process.stderr is not None
-    tail = b""
-    while chunk := await process.stderr.read(_CHUNK):
-        tail = (tail + chunk)[-_STDERR_TAIL:]
-    return printable(tail.decode("utf-8", "replace")).strip()
-
-
-def _not_started(task: Task, error: OSError) -> dict[str, Any]:
+def _silent(task: Task) -> dict[str, Any]:
     return {
-        "code": "worker_not_started",
-        "message": f"the command {task.command[0]!r} of the pipeline cannot be started: {error.strerror}",
-        "suggestion": "check the command in the pipeline's pipeline.yaml",
-        "details": {"index": task.index},
+        "code": "worker_silent",
+        "message": f"index {task.index} wrote nothing for {task.silence:g} seconds and was taken for dead",
+        "details": {"index": task.index, "stderr": _tail(task.stderr)},
     }
 
 
 def _died(task: Task, status: int | None, tail: str) -> dict[str, Any]:
-    how = f"ended with exit status {status}"
+    code, how = "worker_died", f"ended with exit status {status}"
     if status is not None and status < 0:
         how = f"was killed by signal {-status} ({signal.strsignal(-status)})"
+        code, how = _LIMITS.get(signal.Signals(-status), (code, how))
     last = tail.splitlines()[-1] if tail else "it wrote nothing on stderr"
     return {
-        "code": "worker_died",
+        "code": code,
         "message": f"index {task.index} {how}: {last}",
         "details": {"index": task.index, "exit_status": status, "stderr": tail},
     }

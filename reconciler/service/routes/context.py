@@ -13,6 +13,7 @@ from reconciler.service.contents import Contents
 from reconciler.service.details import Details
 from reconciler.service.files import Files
 from reconciler.service.links import Links
+from reconciler.service.progress import Progress
 from reconciler.service.registry import Registry
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
@@ -26,6 +27,7 @@ class Context:
     """The parts of one service. `wake` makes the scheduler of this process look at the queue."""
 
     details: Details
+    progress: Progress
     store: Store
     files: Files
     contents: Contents

@@ -57,7 +57,7 @@ def create_job(
         if found:  # before anything is checked: what the job was made from may be gone by now
             response.headers["Idempotency-Replayed"] = "true"
             return _answer(found)
-    pipeline = choose_pipeline(context.registry, body)
+    pipeline = choose_pipeline(context.registry, body, org)
     parameters, faults = resolve_parameters(pipeline, body)
     faults += input_faults(pipeline, body)
     ports = pipeline.definition.inputs
@@ -67,6 +67,7 @@ def create_job(
         pipeline_version=pipeline.definition.pipeline_version,
         parameters=parameters,
         tracked=frozenset(name for name, port in ports.items() if port.tracked),
+        priority=pipeline.definition.priority,
     )
     view, replayed = context.store.create(new, idempotency_key, faults)
     if replayed:
@@ -132,6 +133,18 @@ def retry_job(job_id: str, context: Ctx, org: Org) -> dict[str, Any]:
         context.contents.remove(content_id)
     context.wake()
     return {"id": job.id, "status": job.status, "retry_count": job.retry_count}
+
+
+@router.delete("/{job_id}", response_model=wire.DeleteAnswer)
+def delete_job(job_id: str, context: Ctx, org: Org) -> dict[str, Any]:
+    """Remove a job for good, with its inputs, outputs, checkpoints, events and progress.
+
+    Only jobs that have ended can be deleted: cancel first. The files that it read are not touched. Its
+    `Idempotency-Key` is forgotten with it.
+    """
+    for content_id in context.store.delete(org, job_id):
+        context.contents.remove(content_id)
+    return {"id": job_id, "deleted": True}
 
 
 def _conflict(error: IllegalTransition, verb: str, allowed: frozenset[JobStatus]) -> ApiError:

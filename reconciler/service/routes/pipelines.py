@@ -31,18 +31,18 @@ def _answer(org: str, pipeline: Pipeline) -> dict[str, Any]:
         "edges": [],
         "inputs": schema["inputs"],
         "outputs": schema["outputs"],
-        "retry_policy": {},
-        "visibility": "platform",
+        "retry_policy": definition.retry_policy.model_dump(exclude_none=True),
+        "visibility": "org" if pipeline.org_id else "platform",
         "org_id": org,
-        "status": "published",
+        "status": definition.status,
         "created_at": pipeline.changed_at,
         "updated_at": pipeline.changed_at,
     }
 
 
-def _find(context: Context, pipeline_id: str) -> Pipeline:
+def _find(context: Context, org: str, pipeline_id: str) -> Pipeline:
     pipeline = context.registry.pipelines.get(pipeline_id)
-    if pipeline is None:
+    if pipeline is None or pipeline.org_id not in (None, org):
         suggestion = "GET /batch/registry/pipelines lists the ids"
         raise refuse(404, "pipeline_not_found", f"there is no pipeline with the id {pipeline_id!r}", suggestion)
     return pipeline
@@ -57,8 +57,8 @@ def list_pipelines(
     visibility: Literal["platform", "org"] | None = None,
     status: Literal["draft", "published", "deactivated", "deleted"] | None = None,
 ) -> dict[str, Any]:
-    """Every version of every pipeline; all are published and visible to all."""
-    rows = [_answer(org, pipeline) for pipeline in context.registry.pipelines.values()]
+    """Every version of every pipeline; those of everyone and those of this organisation."""
+    rows = [_answer(org, pipeline) for pipeline in context.registry.visible(org)]
     wanted = {"pipeline_type": pipeline_type, "visibility": visibility, "status": status}
     rows = [row for row in rows if all(value in (None, row[name]) for name, value in wanted.items())]
     shown = rows[page.offset : page.offset + page.limit]
@@ -68,10 +68,10 @@ def list_pipelines(
 @router.get("/{pipeline_id}", response_model=wire.PipelineAnswer)
 def get_pipeline(pipeline_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """One version."""
-    return _answer(org, _find(context, pipeline_id))
+    return _answer(org, _find(context, org, pipeline_id))
 
 
 @router.get("/{pipeline_id}/schema", response_model=wire.PipelineSchema)
-def get_pipeline_schema(pipeline_id: str, context: Ctx) -> dict[str, Any]:
+def get_pipeline_schema(pipeline_id: str, context: Ctx, org: Org) -> dict[str, Any]:
     """What one version takes and gives."""
-    return schema_document(_find(context, pipeline_id))
+    return schema_document(_find(context, org, pipeline_id))

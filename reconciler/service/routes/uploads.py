@@ -160,7 +160,7 @@ async def _blocks(request: Request, part: Part) -> AsyncGenerator[bytes, None]:
     yield bytes(block)
 
 
-@router.post("/{upload_id}/parts/checkpoint", response_model=wire.CheckpointAnswer)
+@router.post("/{upload_id}/parts/checkpoint", response_model=wire.CheckpointedParts)
 def checkpoint_parts(upload_id: str, body: wire.PartTokens, context: Ctx, org: Org) -> dict[str, Any]:
     """Remember parts, so that `initiate` with `resume_if_started` leaves them out and `complete` need not name them.
 

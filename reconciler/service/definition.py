@@ -1,0 +1,193 @@
+"""What a `pipeline.yaml` may say, and where in it something is wrong. `pipelines/README.md` describes the format."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reconciler.service import strictjson
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Component(_Strict):
+    """What runs. `python` as the first word is the service's own interpreter."""
+
+    command: list[str] = Field(min_length=1)
+
+
+class Defaults(_Strict):
+    """What a component gets when the job does not say otherwise."""
+
+    parallelism: int = Field(default=1, ge=1)
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class InputPort(_Strict):
+    """What a job may put in."""
+
+    name: str
+    description: str = ""
+    mode: Literal["plain_file_list", "n_shot_file_list", "checkpoint"] = "plain_file_list"
+    distribute: Literal["scatter", "replicate"] = "scatter"
+    required: bool = True
+    tracked: bool = True
+
+
+class OutputPort(_Strict):
+    """What a job gives back."""
+
+    name: str
+    description: str = ""
+
+
+class RetryPolicy(_Strict):
+    """Which failed attempts are followed by another: up to `max_retries`, after `backoff_seconds`, doubled each time.
+
+    `retry_on` lists codes of errors; without it every failure counts.
+    """
+
+    max_retries: int = Field(default=0, ge=0, le=100)
+    backoff_seconds: float = Field(default=0, ge=0, le=86_400, strict=False)
+    retry_on: list[str] | None = None
+
+
+class Resources(_Strict):
+    """The most that one index may use; the system enforces it. None: no limit."""
+
+    memory_mb: int | None = Field(default=8192, ge=64)
+    cpu_seconds: int | None = Field(default=None, ge=1)
+    file_mb: int | None = Field(default=8192, ge=1)
+    open_files: int = Field(default=1024, ge=16)
+
+
+class Definition(_Strict):
+    """The content of a `pipeline.yaml`."""
+
+    pipeline_key: str = Field(min_length=1)
+    pipeline_version: str = Field(min_length=1)
+    pipeline_type: Literal["batch", "training"]
+    status: Literal["draft", "published", "deactivated"] = "published"
+    organisation: str | None = None
+    name: str
+    description: str = ""
+    components: dict[str, Component] = Field(min_length=1, max_length=1)
+    default_config: dict[str, Defaults] = Field(default_factory=dict)
+    user_config_schema: dict[str, Any]
+    inputs: dict[str, InputPort]
+    outputs: dict[str, OutputPort]
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    timeout_seconds: float | None = Field(default=None, gt=0, strict=False)
+    heartbeat_seconds: float | None = Field(default=None, gt=0, strict=False)
+    retry_policy: RetryPolicy = RetryPolicy()
+    resources: Resources = Resources()
+    fail_job_on: Literal["any_input", "all_inputs", "never"] = "any_input"
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in a file, at a line and column from 1."""
+
+    path: Path
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+def read(path: Path) -> Definition | list[Fault]:
+    """The definition in the file, or everything that is wrong with it."""
+    try:
+        text = path.read_text("utf-8")
+        node = yaml.compose(text, yaml.CSafeLoader)
+    except OSError as error:
+        return [Fault(path, 1, 1, f"it cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return [Fault(path, 1, 1, "it is not UTF-8")]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return [Fault(path, line, column, getattr(error, "problem", None) or "it is not YAML")]
+    if not isinstance(node, yaml.MappingNode):
+        return [Fault(path, 1, 1, "a pipeline is a mapping with pipeline_key, pipeline_version, …")]
+    faults = [Fault(path, *_position(key), f"the key {key.value!r} stands here twice") for key in _duplicates(node)]
+    try:
+        value = yaml.load(text, yaml.CSafeLoader)
+        strictjson.check(value)
+        definition = Definition.model_validate(value)
+    except ValidationError as error:
+        said = [(each["loc"], each["msg"]) for each in error.errors()]
+        return faults + [Fault(path, *_locate(node, loc), _sentence(loc, message)) for loc, message in said]
+    except (ValueError, yaml.YAMLError) as error:
+        return [*faults, Fault(path, 1, 1, str(error))]
+    found = [(loc, message) for loc, message in _sense(definition, path.parent)]
+    faults += [Fault(path, *_locate(node, loc), _sentence(loc, message)) for loc, message in found]
+    return faults or definition
+
+
+def _sense(definition: Definition, folder: Path) -> Iterator[tuple[Sequence[str | int], str]]:
+    """What each value allows, but all together do not."""
+    for name in definition.default_config:
+        if name not in definition.components:
+            yield ("default_config", name), f"it is no component; the component is {next(iter(definition.components))}"
+    try:
+        Draft202012Validator.check_schema(definition.user_config_schema)
+    except SchemaError as error:
+        yield ("user_config_schema", *error.absolute_path), f"it is no JSON Schema: {error.message}"
+    for name, component in definition.components.items():
+        program = component.command[0]
+        if program != "python" and not (folder / program).is_file() and shutil.which(program) is None:
+            yield ("components", name, "command", 0), f"there is no program {program!r}, here or on the PATH"
+        for number, word in enumerate(component.command[1:], start=1):
+            if word.endswith(".py") and not Path(word).is_absolute() and not (folder / word).is_file():
+                yield ("components", name, "command", number), f"there is no file {word!r} in this folder"
+
+
+def _sentence(loc: Sequence[str | int], message: str) -> str:
+    return f"{'.'.join(map(str, loc)) or 'the document'}: {message}"
+
+
+def _position(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _locate(node: yaml.Node, loc: Sequence[str | int]) -> tuple[int, int]:
+    """The position of the value at `loc`, or of the nearest one around it."""
+    place = node
+    for word in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == str(word)), None)
+            if pair is None:
+                break
+            place, node = pair
+        elif isinstance(node, yaml.SequenceNode) and isinstance(word, int) and word < len(node.value):
+            place = node = node.value[word]
+        else:
+            break
+    return _position(place)
+
+
+def _duplicates(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key
+            seen.add(key.value)
+            yield from _duplicates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _duplicates(value)

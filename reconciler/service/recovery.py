@@ -1,0 +1,74 @@
+"""What a service that died has left: its workers are ended, and what they had done before is not lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from reconciler.service.attempts import Attempts, Superseded
+from reconciler.service.contents import EscapingOutput
+from reconciler.service.engines import strays
+from reconciler.service.folder import DataFolder
+from reconciler.service.jobs import Job
+from reconciler.service.protocol import DoneLine, ErrorLine, LineSplitter
+from reconciler.service.runs import speaker
+
+_log = logging.getLogger(__name__)
+
+
+def recover(folder: DataFolder, attempts: Attempts) -> None:
+    """Call when the scheduler's lock was won: nobody schedules now, whatever the database and the folders say.
+
+    Jobs whose workers had all said that they are done, or why they failed, end as they would have. The others are
+    PREEMPTED and wait again.
+    """
+    killed = strays.kill(str(folder.runs))
+    if killed:
+        _log.warning("ended %d processes that an earlier service had left behind", killed)
+    for job in attempts.active():
+        try:
+            _take_up(job, folder.attempt(job.id, job.attempt), attempts)
+        except Superseded:
+            continue
+        except (OSError, ValueError, KeyError):
+            _log.exception("what job %s had written cannot be read; it runs again", job.id)
+    attempts.preempt_active()
+    attempts.requeue()
+    for path in folder.runs.iterdir():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_up(job: Job, folder: Path, attempts: Attempts) -> None:
+    pipeline = attempts.pipeline(job)
+    greetings = [json.loads(path.read_text()) for path in sorted(folder.glob("*/task.json"))]
+    if pipeline is None or not greetings:
+        return
+    done = 0
+    error: dict[str, Any] | None = None
+    blamed: list[str] = []
+    for greeting in greetings:
+        who = speaker(job, pipeline, greeting)
+        state = attempts.recorded(job, who.index)
+        lines = []
+        said = folder / str(who.index) / "stdout"
+        if said.is_file() and not state.done:
+            with said.open("rb") as file:
+                file.seek(state.position)
+                splitter = LineSplitter()
+                while chunk := file.read(1 << 20):
+                    lines += splitter.feed(chunk)  # a last line without its end was cut off, and is dropped
+            try:
+                attempts.record(who, lines, state.position + splitter.consumed)
+            except EscapingOutput as escaping:
+                error = error or {"code": "invalid_output", "message": str(escaping)}
+        done += state.done or any(isinstance(line, DoneLine) for line in lines)
+        for line in lines:
+            if isinstance(line, ErrorLine) and error is None:
+                error, blamed = line.error.model_dump(exclude_none=True), list(who.input_ids)
+    if error is not None:
+        attempts.end(job, error, blamed)
+    elif done == greetings[0]["parallelism"]:
+        attempts.end(job, None)
