@@ -17,7 +17,7 @@ from reconciler.service import openapi, wire
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
-from reconciler.service.routes import details, files, jobs, pipelines
+from reconciler.service.routes import details, files, jobs, pipelines, uploads
 from reconciler.service.routes.context import Context, known_query
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)
-    app.add_middleware(JsonBodies, limit=context.settings.body_limit)
+    settings = context.settings
+    app.add_middleware(JsonBodies, limit=settings.body_limit, others={f"{PREFIX}/files/base64": settings.base64_limit})
     app.add_middleware(BearerAuth, keys=keys, default=default_org)
     app.add_middleware(Announce)
     return app
@@ -41,7 +42,7 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
 
 def _routed() -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, generate_unique_id_function=lambda route: route.name)
-    for module in (jobs, details, files, pipelines):
+    for module in (jobs, details, files, uploads, pipelines):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS, dependencies=[Depends(known_query)])
     app.openapi = openapi_document  # type: ignore[method-assign]
     return app

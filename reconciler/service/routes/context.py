@@ -18,6 +18,7 @@ from reconciler.service.progress import Progress
 from reconciler.service.registry import Registry
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
+from reconciler.service.uploads import Uploads
 
 _FAR = 1 << 53
 
@@ -32,6 +33,7 @@ class Context:
     files: Files
     contents: Contents
     links: Links
+    uploads: Uploads
     registry: Registry
     settings: Settings
     clock: Clock
