@@ -68,17 +68,16 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any], example: dict[str, Any]) -> None:
-    open_to_all = operation.pop("x-open", False)
-    operation["security"] = [] if open_to_all else [{"key": []}]
+    open_to_all = operation.setdefault("security", [{"key": []}]) == []
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own form of an invalid request; ours is a 400
-    wanted = ["400", "429", "500", "503"] if operation.get("parameters") or method in _BODIES else ["429", "500", "503"]
+    wanted = ["400", "429", "500", "503"]
     wanted += [] if open_to_all else ["401"]
     wanted += ["404"] if "{" in path else []
     wanted += ["408", "413"] if operation.get("requestBody") else []
     wanted += ["409"] if method in {"post", "delete"} else []
     wanted += ["507"] if method in _BODIES else []
-    wanted += operation.pop("x-errors", [])
+    wanted += operation.pop("x-errors", []) + [status for status in responses if status in _SAYS]
     for status in wanted:
         responses[status] = _error(status)
     operation["responses"] = dict(sorted(responses.items()))

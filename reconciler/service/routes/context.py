@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 
 from reconciler.service.clock import Clock
 from reconciler.service.contents import Contents
@@ -56,12 +57,21 @@ def _organisation(request: Request) -> str:
 Org = Annotated[str, Depends(_organisation)]
 
 
+@cache
+def _query_names(app: FastAPI) -> dict[str, list[str]]:
+    """The query parameters of each operation."""
+    operations = [each for path in app.openapi()["paths"].values() for each in path.values()]
+    return {
+        operation["operationId"]: [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+        for operation in operations
+    }
+
+
 def known_query(request: Request) -> None:
     """Refuse query parameters that the route does not have: a filter with a typing error would match everything."""
     if not request.query_params:
         return
-    operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
-    names = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+    names = _query_names(request.app)[request.scope["endpoint"].__name__]
     unknown = [name for name in dict.fromkeys(request.query_params) if name not in names]
     if unknown:
         known = f"it has {', '.join(sorted(names))}" if names else "it has none"
