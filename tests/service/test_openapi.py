@@ -55,7 +55,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(tmp_path_factory.mktemp("service")) as running:
         headers = {"Authorization": f"Bearer {running.key}"}
         with httpx.Client(base_url=running.url, headers=headers, trust_env=False) as client:
-            client.post("/files", files={"file": ("a.txt", b"x", "text/plain")}).raise_for_status()
+            for name in ("file_abc123", "file_def456"):  # those of the documented request
+                client.post("/files", files={"file": (name, b"x", "image/png")}).raise_for_status()
             body = {"name": "n", "pipeline_type": "batch", "pipeline_key": "waiter"}
             client.post("/batch/jobs", json=body).raise_for_status()
         yield running
