@@ -24,7 +24,7 @@ def _number(value: Any) -> Any:
 
 
 # As in JSON Schema, 3.0 is an integer; "3" and true are not.
-Whole = Annotated[int, BeforeValidator(_number)]
+_WHOLE = BeforeValidator(_number)
 
 
 class _Request(BaseModel):
@@ -61,7 +61,7 @@ InputItem = Annotated[
 class ComponentParameters(_Request):
     """How wide a component runs and with what configuration."""
 
-    parallelism: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
+    parallelism: Annotated[int, Field(ge=1, le=10_000), _WHOLE] | None = None
     config: Json | None = None
 
 
@@ -384,7 +384,7 @@ class InitiateUpload(_Request):
     file_type: Literal[
         "image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json", "application/x-ndjson"
     ]
-    num_bytes: Annotated[Whole, Field(ge=0, le=DIRECT_LIMIT)]
+    num_bytes: Annotated[int, Field(ge=0, le=DIRECT_LIMIT), _WHOLE]
     resume_if_started: StrictBool = False
 
 
@@ -419,7 +419,7 @@ class UploadAnswer(UploadParts):
     expires_at: str
 
 
-PartNumber = Annotated[Whole, Field(ge=1, le=10_000)]
+PartNumber = Annotated[int, Field(ge=1, le=10_000), _WHOLE]
 
 
 class PartNumbers(_Request):
