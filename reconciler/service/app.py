@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from reconciler.service import wire
+from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
@@ -21,7 +23,7 @@ from reconciler.service.routes.context import Context
 _log = logging.getLogger(__name__)
 PREFIX = "/v0.5"
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 409, 413)
+    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 409, 413, 503, 507)
 }
 
 
@@ -31,19 +33,34 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     app.state.context = context
     for module in (jobs, details, files, pipelines):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
-    app.add_exception_handler(ApiError, _api_error)
+    for kind in (ApiError, sqlite3.Error, OSError):
+        app.add_exception_handler(kind, _error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _internal_error)
+    app.add_exception_handler(Exception, _error_outside)
     app.add_middleware(JsonBodies, limit=context.settings.body_limit)
     app.add_middleware(BearerAuth, keys=keys, default=default_org)
     app.add_middleware(Announce)
     return app
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return error_response(error)
+async def _error(request: Request, error: Exception) -> Response:
+    if isinstance(error, ApiError):
+        return error_response(error)
+    fault = disk_fault(error)
+    if fault:  # known and hopefully over soon: a line, not a page
+        _log.error("%s %s failed: %s", request.method, request.url.path, error)
+        return error_response(fault)
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message = f"the service failed: {type(error).__name__}"
+    return error_response(refuse(500, "internal_error", message, "see the log of the service"))
+
+
+async def _error_outside(request: Request, error: Exception) -> Response:
+    """For what no other handler took; this answer is made outside of all middleware."""
+    response = await _error(request, error)
+    response.headers[HONORED] = "true"
+    return response
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
@@ -73,12 +90,4 @@ async def _http_error(_: Request, error: Exception) -> Response:
     code = codes.get(error.status_code, "invalid_parameter")
     response = error_response(refuse(error.status_code, code, str(error.detail)))
     response.headers.update(error.headers or {})
-    return response
-
-
-async def _internal_error(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    message = f"the service failed: {type(error).__name__}"
-    response = error_response(refuse(500, "internal_error", message, "see the log of the service"))
-    response.headers[HONORED] = "true"  # this answer is made outside of all middleware
     return response

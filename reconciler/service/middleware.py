@@ -15,7 +15,13 @@ HONORED = "Idempotency-Key-Honored"
 
 def error_response(error: ApiError) -> JSONResponse:
     """The platform's error envelope."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    headers = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 408:
+        headers["Connection"] = "close"  # the rest of the request is not waited for
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return JSONResponse(envelope(error.faults), status_code=error.status, headers=headers)
 
 
