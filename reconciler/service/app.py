@@ -16,14 +16,17 @@ from reconciler.service import wire
 from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
-from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
-from reconciler.service.routes import details, files, jobs, pipelines
+from reconciler.service.middleware import HONORED, Announce, BearerAuth, Gate, JsonBodies, error_response
+from reconciler.service.ratelimit import Buckets, RateLimit
+from reconciler.service.routes import details, files, health, jobs, pipelines
 from reconciler.service.routes.context import Context
 
 _log = logging.getLogger(__name__)
 PREFIX = "/v0.5"
+_OPEN = frozenset({"/healthz", "/readyz"})  # without a key
+_UNLIMITED = _OPEN | {"/metrics"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 409, 413, 503, 507)
+    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 408, 409, 413, 429, 503, 507)
 }
 
 
@@ -35,11 +38,14 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     for kind in (ApiError, sqlite3.Error, OSError):
         app.add_exception_handler(kind, _error)
+    app.include_router(health.router)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _error_outside)
-    app.add_middleware(JsonBodies, limit=context.settings.body_limit)
-    app.add_middleware(BearerAuth, keys=keys, default=default_org)
+    app.add_middleware(JsonBodies, limit=context.settings.body_limit)  # what is added last comes first
+    if context.settings.rate_limit is not None:
+        app.add_middleware(RateLimit, buckets=Buckets(context.settings.rate_limit), exempt=_UNLIMITED)
+    app.add_middleware(Gate, guard=lambda inner: BearerAuth(inner, keys=keys, default=default_org), open_to_all=_OPEN)
     app.add_middleware(Announce)
     return app
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,6 +40,19 @@ class Announce:
             await send(message)
 
         await self._app(scope, receive, announced if scope["type"] == "http" else send)
+
+
+class Gate:
+    """Requests pass `guard`, but for those to the paths in `open_to_all`."""
+
+    def __init__(self, app: ASGIApp, *, guard: Callable[[ASGIApp], ASGIApp], open_to_all: frozenset[str]) -> None:
+        self._app = app
+        self._guarded = guard(app)
+        self._open = open_to_all
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        free = scope["type"] == "http" and scope["path"] in self._open
+        await (self._app if free else self._guarded)(scope, receive, send)
 
 
 class BearerAuth:

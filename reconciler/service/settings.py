@@ -9,7 +9,22 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Limits in bytes. Those of the platform: 512 MB for a file; a job with about 37,000 inputs is refused."""
+    """Limits. Those of sizes are in bytes, those of time in seconds.
+
+    The sizes are the platform's: 512 MB for a file; a job with about 37,000 inputs is refused.
+    """
 
     upload_limit: int = 512 * MIB
     body_limit: int = 2 * MIB
+
+    rate_limit: float | None = None
+    """Requests a second for each API key; None: as many as come."""
+
+    head_time: float = 10.0
+    """For the request line and headers, from the first byte, and from the connection to the first request."""
+    idle_time: float = 30.0
+    """For a body that brings nothing, and for an answer that is not read."""
+    min_rate: int = 1024
+    """Bytes a second that a body or the reader of an answer has to make once `idle_time` is used up."""
+    connections: int = 512
+    """Open at a time; below the 1,024 files that a process may usually have open."""

@@ -164,6 +164,9 @@ class TestRealDisk:
                     assert list((disk / "incoming").iterdir()) == []
                     assert (await api.http.get("/files/download/kept")).content == b"abc" * 1000
                     assert (await api.http.get("/files/metadata/big")).status_code == 404
+                    ready = await api.http.get(service.url.replace("/v0.5", "/readyz"))
+                    assert ready.status_code == 503
+                    assert "the data folder cannot be written: storage_full" in ready.json()["reasons"]
                 await works_again(api, acknowledged)
             assert service.process.poll() is None
 

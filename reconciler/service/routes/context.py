@@ -12,6 +12,7 @@ from reconciler.service.clock import Clock
 from reconciler.service.contents import Contents
 from reconciler.service.details import Details
 from reconciler.service.files import Files
+from reconciler.service.health import Readiness
 from reconciler.service.links import Links
 from reconciler.service.progress import Progress
 from reconciler.service.registry import Registry
@@ -35,6 +36,7 @@ class Context:
     settings: Settings
     clock: Clock
     wake: Callable[[], None]
+    readiness: Readiness
 
 
 def _context(request: Request) -> Context:
