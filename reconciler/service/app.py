@@ -16,9 +16,10 @@ from reconciler.service import wire
 from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
+from reconciler.service.metrics import Measured
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, Gate, JsonBodies, error_response
 from reconciler.service.ratelimit import Buckets, RateLimit
-from reconciler.service.routes import details, files, health, jobs, pipelines
+from reconciler.service.routes import details, files, health, jobs, metrics, pipelines
 from reconciler.service.routes.context import Context
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     for kind in (ApiError, sqlite3.Error, OSError):
         app.add_exception_handler(kind, _error)
-    app.include_router(health.router)
+    for module in (health, metrics):
+        app.include_router(module.router)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _error_outside)
@@ -46,6 +48,7 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     if context.settings.rate_limit is not None:
         app.add_middleware(RateLimit, buckets=Buckets(context.settings.rate_limit), exempt=_UNLIMITED)
     app.add_middleware(Gate, guard=lambda inner: BearerAuth(inner, keys=keys, default=default_org), open_to_all=_OPEN)
+    app.add_middleware(Measured, metrics=context.metrics)
     app.add_middleware(Announce)
     return app
 

@@ -23,6 +23,7 @@ from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.health import Readiness
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
+from reconciler.service.metrics import Metrics
 from reconciler.service.progress import Progress
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
@@ -121,5 +122,6 @@ def _assemble(
         clock=clock,
         wake=scheduler.wake,
         readiness=Readiness(folder=folder, database=database, scheduler=scheduler),
+        metrics=Metrics(database, scheduler),
     )
     return Service(create_app(context, keys=keys, default_org=default_org), scheduler, lock, slots)

@@ -14,6 +14,7 @@ from reconciler.service.details import Details
 from reconciler.service.files import Files
 from reconciler.service.health import Readiness
 from reconciler.service.links import Links
+from reconciler.service.metrics import Metrics
 from reconciler.service.progress import Progress
 from reconciler.service.registry import Registry
 from reconciler.service.settings import Settings
@@ -37,6 +38,7 @@ class Context:
     clock: Clock
     wake: Callable[[], None]
     readiness: Readiness
+    metrics: Metrics
 
 
 def _context(request: Request) -> Context:
