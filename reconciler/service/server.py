@@ -16,8 +16,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from reconciler.service.app import PREFIX
+from reconciler.service.connections import Config
 from reconciler.service.errors import ServiceError
 from reconciler.service.folder import DataFolder
+from reconciler.service.pace import SteadyBodies
 from reconciler.service.service import Service, open_service
 from reconciler.service.settings import Settings
 
@@ -57,9 +59,8 @@ def serve(
         key_file = folder.api_key
         with folder.setup():
             key = folder.secret(key_file.name, "sk_local_")
-    with open_service(
-        data, key=key, capacity=capacity, pipelines=pipelines, settings=settings or Settings()
-    ) as service:
+    settings = settings or Settings()
+    with open_service(data, key=key, capacity=capacity, pipelines=pipelines, settings=settings) as service:
         if not service.lock.acquire():
             raise ServiceError(
                 f"another process (pid {service.lock.holder()}) runs the jobs of {folder.root}",
@@ -69,14 +70,14 @@ def serve(
             with _bind(host, port) as listener:
                 for line in _welcome(listener, host, folder, key_file, service.capacity):
                     announce(line)
-                asyncio.run(_serve(service, listener))
+                asyncio.run(_serve(service, listener, settings))
         finally:
             service.lock.release()
 
 
-async def _serve(service: Service, listener: socket.socket) -> None:
-    app: ASGIApp = service.app
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE)
+async def _serve(service: Service, listener: socket.socket, settings: Settings) -> None:
+    app: ASGIApp = SteadyBodies(service.app, idle=settings.idle_time, rate=settings.min_rate)
+    config = Config(app, settings, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE)
     server = _Server(config)
     running = asyncio.create_task(service.scheduler.run())
     # A scheduler that broke must not leave an API behind that takes jobs nobody runs.
