@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -217,3 +218,16 @@ def test_too_many_connections_are_told_so(tmp_path: Path) -> None:
         with connected(service) as later:
             later.sendall(head(service, "GET /v0.5/batch/jobs"))
             assert answer(later).startswith(b"HTTP/1.1 200 ")
+
+
+def test_clients_that_do_nothing_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+    with served(tmp_path) as service, connected(service), connected(service) as begun, connected(service) as kept:
+        begun.sendall(b"GET /v0.5/batch/jobs HTTP/1.1\r\n")
+        kept.sendall(head(service, "GET /v0.5/batch/jobs"))
+        assert answer(kept).startswith(b"HTTP/1.1 200 ")
+        began = time.monotonic()
+        assert service.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - began < LATE
+        assert rest(begun) == b""
+        assert service.process.stderr is not None
+        assert service.process.stderr.read() == ""
