@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     "--pipelines", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="A folder of your own pipelines."
 )
 @click.option(
+    "--keys",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Keys of several organisations, lines of NAME: KEY. What one has, the others do not see.",
+)
+@click.option(
     "--rate-limit",
     type=click.FloatRange(0, min_open=True),
     metavar="N",
@@ -53,6 +59,7 @@ def serve(
     data: str,
     capacity: int | None,
     pipelines: str | None,
+    keys: str | None,
     rate_limit: float | None,
     log_format: str,
     faults: str | None,
@@ -91,6 +98,7 @@ def serve(
             capacity=capacity,
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             pipelines=Path(pipelines) if pipelines else None,
+            keys_file=Path(keys) if keys else None,
             announce=announce,
             settings=Settings(rate_limit=rate_limit),
             log_format=cast("LogFormat", log_format),
@@ -102,10 +110,12 @@ def serve(
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["spec", "plan", "state"]), default="spec")
+@click.argument("name", type=click.Choice(["spec", "plan", "state", "service"]), default="spec")
 @common()
 def schema(options: Options, name: str) -> int:
     """Print a JSON Schema: of specs (the default), of a plan as JSON, or of the state file.
+
+    'service' prints the OpenAPI document of the embedded service instead.
 
     For an editor, write it to a file and name it in the first line of a spec:
     # yaml-language-server: $schema=../schemas/spec.schema.json
@@ -113,6 +123,11 @@ def schema(options: Options, name: str) -> int:
     from reconciler.report import to_json
     from reconciler.schema import SchemaName, document
 
+    if name == "service":
+        from reconciler.service.app import openapi_document
+
+        click.echo(to_json(openapi_document()))
+        return ExitCode.OK
     click.echo(to_json(document(cast("SchemaName", name))))
     return ExitCode.OK
 

@@ -5,71 +5,94 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
-from reconciler.service import wire
+from reconciler.service import openapi, wire
 from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.metrics import Measured
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, Gate, JsonBodies, error_response
 from reconciler.service.ratelimit import Buckets, RateLimit
-from reconciler.service.routes import details, files, health, jobs, metrics, pipelines
-from reconciler.service.routes.context import Context
+from reconciler.service.routes import details, files, health, jobs, metrics, pipelines, uploads
+from reconciler.service.routes.context import Context, known_query
 
 _log = logging.getLogger(__name__)
 PREFIX = "/v0.5"
 _OPEN = frozenset({"/healthz", "/readyz"})  # without a key
 _UNLIMITED = _OPEN | {"/metrics"}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 408, 409, 413, 429, 503, 507)
-}
+_ERRORS: dict[int | str, dict[str, Any]] = {400: {"model": wire.ErrorEnvelope}}  # so that the document has the model
 
 
 def create_app(context: Context, *, keys: Keys | None, default_org: str) -> FastAPI:
     """The service as an ASGI app. Without `keys` all requests are let in, for `default_org`."""
-    app = FastAPI(title="Batch service", version="0.5", docs_url=None, redoc_url=None)
+    app = _routed()
     app.state.context = context
-    for module in (jobs, details, files, pipelines):
-        app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     for kind in (ApiError, sqlite3.Error, OSError):
         app.add_exception_handler(kind, _error)
-    for module in (health, metrics):
-        app.include_router(module.router)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _error_outside)
-    app.add_middleware(JsonBodies, limit=context.settings.body_limit)  # what is added last comes first
-    if context.settings.rate_limit is not None:
-        app.add_middleware(RateLimit, buckets=Buckets(context.settings.rate_limit), exempt=_UNLIMITED)
+    app.add_exception_handler(Exception, _internal_error)
+    settings = context.settings
+    # What is added last comes first.
+    app.add_middleware(JsonBodies, limit=settings.body_limit, others={f"{PREFIX}/files/base64": settings.base64_limit})
+    if settings.rate_limit is not None:
+        app.add_middleware(RateLimit, buckets=Buckets(settings.rate_limit), exempt=_UNLIMITED)
     app.add_middleware(Gate, guard=lambda inner: BearerAuth(inner, keys=keys, default=default_org), open_to_all=_OPEN)
     app.add_middleware(Measured, metrics=context.metrics)
     app.add_middleware(Announce)
     return app
 
 
+def _routed() -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, generate_unique_id_function=lambda route: route.name)
+    for module in (jobs, details, files, uploads, pipelines):
+        app.include_router(module.router, prefix=PREFIX, responses=_ERRORS, dependencies=[Depends(known_query)])
+    for module in (health, metrics):
+        app.include_router(module.router, dependencies=[Depends(known_query)])
+    app.openapi = openapi_document  # type: ignore[method-assign]
+    return app
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the service."""
+    return openapi.document(_routed())
+
+
 async def _error(request: Request, error: Exception) -> Response:
-    if isinstance(error, ApiError):
-        return error_response(error)
-    fault = disk_fault(error)
-    if fault:  # known and hopefully over soon: a line, not a page
-        _log.error("%s %s failed: %s", request.method, request.url.path, error)
-        return error_response(fault)
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    message = f"the service failed: {type(error).__name__}"
-    return error_response(refuse(500, "internal_error", message, "see the log of the service"))
+    known = _known(request, error)
+    if known is None:
+        raise error  # to `_internal_error`
+    return error_response(known)
 
 
-async def _error_outside(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     """For what no other handler took; this answer is made outside of all middleware."""
-    response = await _error(request, error)
+    known = _known(request, error)
+    if known is None:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        message = f"the service failed: {type(error).__name__}"
+        known = refuse(500, "internal_error", message, "see the log of the service")
+    response = error_response(known)
     response.headers[HONORED] = "true"
     return response
+
+
+def _known(request: Request, error: Exception) -> ApiError | None:
+    if isinstance(error, ApiError):
+        return error
+    fault = disk_fault(error)
+    if fault:  # hopefully over soon: a line, not a page
+        _log.error("%s %s failed: %s", request.method, request.url.path, error)
+    return fault
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
@@ -93,8 +116,13 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("invalid_parameter", f"{where or 'the body'}: {found['msg']}")
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        # Starlette names the methods of the first route that fits; the resource has those of all of them.
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+        error.headers = {"Allow": ", ".join(allowed)}
     codes = {404: "not_found", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "invalid_parameter")
     response = error_response(refuse(error.status_code, code, str(error.detail)))

@@ -84,8 +84,7 @@ class Database:
             reader = self._connect()
             reader.execute("PRAGMA query_only = ON")
             self._local.reader = reader
-            with self._lock:
-                self._readers.append(reader)
+            self._readers.append(reader)  # atomic; the lock may be held by a write that takes its time
         with _transaction(reader, "BEGIN"):
             yield reader
 

@@ -15,10 +15,11 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def demand_key(host: str, port: int, key: str | None) -> None:
+def demand_key(host: str, port: int, key: str | None, *, key_file: bool = False) -> None:
     """Raises `ServiceError` when others could reach `host` and no person has set a key worth the name.
 
-    A key that is made without anybody noticing is also forgotten, and stays in the folder for whoever copies that.
+    A key that is made without anybody noticing is also forgotten, and stays in the folder for whoever copies that. The
+    keys in a `key_file` are looked at where they are read.
     """
     try:
         address = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
@@ -27,9 +28,9 @@ def demand_key(host: str, port: int, key: str | None) -> None:
     if is_loopback(address):
         return
     hint = "set one: export ATAI_API_KEY=\"$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')\""
-    if key is None:
+    if key is None and not key_file:
         raise ServiceError(f"other machines could reach {host}, and no key is set", hint)
-    if len(key) < SHORTEST:
+    if key is not None and len(key) < SHORTEST:
         raise ServiceError(f"other machines could reach {host}, and the key has less than {SHORTEST} characters", hint)
 
 

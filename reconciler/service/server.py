@@ -43,6 +43,7 @@ def serve(
     capacity: int | None,
     key: str | None,
     pipelines: Path | None,
+    keys_file: Path | None = None,
     announce: Callable[[str], None],
     settings: Settings | None = None,
     log_format: LogFormat = "text",
@@ -50,29 +51,31 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then running jobs become PREEMPTED. Port 0 takes a free one.
 
-    Without `key` the one in the folder is used, and made on first use; it takes one that a person has set to let other
-    machines in. `announce` gets lines for the user to read, never the key. `faults`: a file of faults on demand, for
-    tests of clients. Raises `ServiceError` when the port is taken, or the folder cannot be used or is used by another
-    service.
+    Without `key` and `keys_file` the key in the folder is used, and made on first use; it takes keys that a person has
+    set to let other machines in. `announce` gets lines for the user to read, never the key. `faults`: a file of faults
+    on demand, for tests of clients. Raises `ServiceError` when the port is taken, or the folder cannot be used or is
+    used by another service.
     """
     settings = settings or Settings()
-    demand_key(host, port, key)
+    demand_key(host, port, key, key_file=keys_file is not None)
     layer = _layers(settings, log_format, faults)
     folder = DataFolder(data.absolute())
     folder.prepare()
     key_file = None
-    if key is None:
+    if key is None and keys_file is None:
         key_file = folder.api_key
         with folder.setup():
             key = folder.secret(key_file.name, "sk_local_")
-    with open_service(data, key=key, capacity=capacity, pipelines=pipelines, settings=settings) as service:
+    with open_service(
+        data, key=key, keys_file=keys_file, capacity=capacity, pipelines=pipelines, settings=settings
+    ) as service:
         if not service.lock.acquire():
             raise ServiceError(
                 f"another process (pid {service.lock.holder()}) runs the jobs of {folder.root}",
                 "stop it first, or use another data folder",
             )
         try:
-            with bind(host, port) as listener, logging_as(log_format, secrets=[key]):
+            with bind(host, port) as listener, logging_as(log_format, secrets=[key] if key else []):
                 for line in _welcome(listener, host, folder, key_file, service.capacity):
                     announce(line)
                 if faults:

@@ -24,11 +24,13 @@ from reconciler.service.health import Readiness
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
 from reconciler.service.metrics import Metrics
+from reconciler.service.parts import PartFiles
 from reconciler.service.progress import Progress
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
+from reconciler.service.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,16 @@ def _assemble(
     store = Store(database, clock)
     files = Files(database, contents, clock)
     links = Links(secret, clock)
+    uploads = Uploads(
+        database=database, contents=contents, files=files, parts=PartFiles(folder), settings=settings, clock=clock
+    )
     details = Details(database, links)
     lock = SchedulerLock(folder)
     scheduler = Scheduler(
         folder=folder,
         attempts=Attempts(database, store, contents, known, clock),
         files=files,
+        uploads=uploads,
         lock=lock,
         capacity=slots,
     )
@@ -117,6 +123,7 @@ def _assemble(
         files=files,
         contents=contents,
         links=links,
+        uploads=uploads,
         registry=known,
         settings=settings,
         clock=clock,

@@ -11,11 +11,15 @@ MIB = 1 << 20
 class Settings:
     """Limits. Those of sizes are in bytes, those of time in seconds.
 
-    The sizes are the platform's: 512 MB for a file; a job with about 37,000 inputs is refused.
+    The sizes are the platform's: 512 MB for a file in one request, 250 GB for one in parts; a job with about 37,000
+    inputs is refused.
     """
 
     upload_limit: int = 512 * MIB
     body_limit: int = 2 * MIB
+    base64_limit: int = 64 * MIB  # the whole body of `POST /files/base64`, which is read into memory
+    direct_limit: int = 250 * 10**9
+    part_size: int = 8 * MIB
 
     rate_limit: float | None = None
     """Requests a second for each API key; None: as many as come."""

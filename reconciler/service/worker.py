@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class WorkFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One input of a port. `path` is read-only, `metadata` is what the job gave with the file."""
+    """One input of a port, a file or a checkpoint. `path` is read-only, `metadata` is what the job gave with it."""
 
     id: str
     file_id: str
@@ -91,6 +92,9 @@ class Work:
     config: Mapping[str, Any]
     inputs: Mapping[str, tuple[InputFile, ...]]
     output_dir: Path
+    attempt: int = 1
+    checkpoints: tuple[Mapping[str, Any], ...] = ()
+    heartbeat_seconds: float | None = None
 
     def port(self, name: str) -> tuple[InputFile, ...]:
         """Gives the inputs of a port, in the job's order; none when this index got none."""
@@ -115,6 +119,9 @@ def parse_work(line: str) -> Work:
             config=raw["config"],
             inputs={port: tuple(_input_file(item) for item in items) for port, items in raw["inputs"].items()},
             output_dir=Path(raw["output_dir"]),
+            attempt=raw.get("attempt", 1),
+            checkpoints=tuple(raw.get("checkpoints", ())),
+            heartbeat_seconds=raw.get("heartbeat_seconds"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkFailed("bad_work_line", f"the line of work cannot be read: {error!r}") from error
@@ -137,6 +144,7 @@ class Report:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._writing = threading.Lock()
 
     def event(
         self,
@@ -163,6 +171,30 @@ class Report:
         """Says where a tracked input stands."""
         self._line("input", input_id=input_id, status=status, error_message=error_message)
 
+    def input_failed(self, input_id: str, failure: WorkFailed) -> None:
+        """Says that one input failed, and why, in the log and at the input; the job goes on by the pipeline's rule."""
+        self._line(
+            "event",
+            level="ERROR",
+            event_type="input_failed",
+            message=failure.message,
+            payload=failure.to_json(),
+            input_id=input_id,
+        )
+        self.input(input_id, "failed", failure.message)
+
+    def checkpoint(self, name: str, step: int, path: str, metrics: Mapping[str, Any]) -> None:
+        """Hands over a finished checkpoint; `path` is relative to the output folder."""
+        self._line("checkpoint", name=name, step=step, path=path, metrics=dict(metrics))
+
+    def heartbeat(self) -> None:
+        """Says that the worker is alive."""
+        self._line("heartbeat")
+
+    def done(self) -> None:
+        """Says that all is done; nothing after it counts."""
+        self._line("done")
+
     def output(self, port: str, path: str, file_type: str, input_id: str | None = None) -> None:
         """Hands over a finished file; `path` is relative to the output folder."""
         self._line("output", port=port, path=path, file_type=file_type, input_id=input_id)
@@ -172,6 +204,10 @@ class Report:
         self._line("error", error=failure.to_json())
 
     def _line(self, line_type: str, **fields: Any) -> None:
+        with self._writing:
+            self._write(line_type, fields)
+
+    def _write(self, line_type: str, fields: Mapping[str, Any]) -> None:
         data = (json.dumps({"type": line_type, **fields}, allow_nan=False) + "\n").encode("ascii")
         try:
             while data:
@@ -195,11 +231,20 @@ def run(work: Callable[[Work, Report], None]) -> NoReturn:
     try:
         parsed = parse_work(_first_line())
         threading.Thread(target=_exit_when_abandoned, daemon=True).start()
+        if parsed.heartbeat_seconds:
+            threading.Thread(target=_beat, args=(report, parsed.heartbeat_seconds / 4), daemon=True).start()
         work(parsed, report)
+        report.done()
     except WorkFailed as failure:
         report.error(failure)
         sys.exit(1)
     sys.exit(0)
+
+
+def _beat(report: Report, seconds: float) -> NoReturn:
+    while True:
+        time.sleep(seconds)
+        report.heartbeat()
 
 
 def _first_line() -> str:

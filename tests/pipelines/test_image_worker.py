@@ -139,7 +139,7 @@ def broken_jpeg(folder: Path) -> bytes:
         ("bomb", "image_too_large"),
     ],
 )
-def test_a_file_that_cannot_be_decoded_fails_the_job_by_name(tmp_path: Path, case: str, code: str) -> None:
+def test_a_file_that_cannot_be_decoded_fails_alone_and_by_name(tmp_path: Path, case: str, code: str) -> None:
     good = ONE.read_bytes()
     content = {
         "text": b"not an image at all",
@@ -150,12 +150,13 @@ def test_a_file_that_cannot_be_decoded_fails_the_job_by_name(tmp_path: Path, cas
         "bomb": wide_png(60_000),
     }[case]
     (tmp_path / "bad").write_bytes(content)
-    ended = classify(tmp_path / "run", Given(ONE), Given(tmp_path / "bad", file_id="file_def456"))
-    assert ended.status == 1
+    ended = classify(tmp_path / "run", Given(tmp_path / "bad", file_id="file_def456"), Given(ONE))
+    assert ended.status == 0
     assert ended.error["code"] == code
     assert "file_def456" in ended.error["message"]
-    assert ended.of_type("input")[-1]["status"] == "failed"
-    assert ended.outputs == []
+    assert [line["status"] for line in ended.of_type("input")] == ["processing", "failed", "processing", "completed"]
+    (output,) = ended.outputs
+    assert [json.loads(line)["file_id"] for line in output.read_text().splitlines()] == [ONE.name]
 
 
 @pytest.mark.parametrize("wrong", [{"model": "resnet18"}, {"threshold": 1.1}, {"threshold": "0.5"}, {"treshold": 0.5}])

@@ -132,7 +132,7 @@ def test_a_byte_order_mark_and_blank_lines_are_no_trouble(tmp_path: Path) -> Non
 
 def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path) -> None:
     ended = classify(tmp_path, config(columns=["accel_x", "acel_y"]), HELD_BACK)
-    assert ended.status == 1
+    assert ended.status == 0
     assert ended.error["code"] == "column_not_found"
     assert "'acel_y'" in ended.error["message"]
     assert "accel_x, accel_y, accel_z" in ended.error["message"]
@@ -152,7 +152,7 @@ def test_a_cell_that_is_no_number_is_found_by_row_and_column(tmp_path: Path, cel
     rows = table()
     rows[123][3] = cell
     ended = classify(tmp_path, config(), copy(tmp_path, rows))
-    assert ended.status == 1
+    assert ended.status == 0
     assert ended.error["code"] == "cell_not_numeric"
     assert ended.error["details"] == {"file": "data.csv", "row": 123, "column": "accel_z"}
     assert "row 123" in ended.error["message"]
@@ -184,7 +184,7 @@ def broken_file(folder: Path, how: str) -> Given:
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, how: str) -> None:
     ended = classify(tmp_path, config(), broken_file(tmp_path, how))
-    assert ended.status == 1
+    assert ended.status == 0
     assert ended.error["code"] == how
     assert "data.csv" in ended.error["message"]
     assert ended.outputs == []

@@ -45,6 +45,8 @@ report.event("WARN", "two\\nlines, größer", {"a": 1}, "inp_1")
 report.progress("inference", 2, {"items_total": 4}, "inp_1")
 report.input("inp_1", "failed", "why")
 report.output("results", "a.csv", "text/csv")
+report.checkpoint("epoch-1", 1, "a.bin", {"loss": 0.5})
+report.input_failed("inp_2", WorkFailed("bad_file", "it is bad"))
 """
     ended = run_body(tmp_path, body)
     assert (ended.status, ended.stderr) == (0, "")
@@ -61,6 +63,17 @@ report.output("results", "a.csv", "text/csv")
         {"type": "progress", "kind": "inference", "step": 2, "metrics": {"items_total": 4}, "input_id": "inp_1"},
         {"type": "input", "input_id": "inp_1", "status": "failed", "error_message": "why"},
         {"type": "output", "port": "results", "path": "a.csv", "file_type": "text/csv", "input_id": None},
+        {"type": "checkpoint", "name": "epoch-1", "step": 1, "path": "a.bin", "metrics": {"loss": 0.5}},
+        {
+            "type": "event",
+            "level": "ERROR",
+            "event_type": "input_failed",
+            "message": "it is bad",
+            "payload": {"code": "bad_file", "message": "it is bad", "suggestion": None, "details": {}},
+            "input_id": "inp_2",
+        },
+        {"type": "input", "input_id": "inp_2", "status": "failed", "error_message": "it is bad"},
+        {"type": "done"},
     ]
 
 
@@ -100,7 +113,7 @@ def test_a_bug_is_a_clear_error_line_and_its_trace_goes_to_stderr(tmp_path: Path
 def test_what_a_library_prints_does_not_get_between_the_lines(tmp_path: Path) -> None:
     body = 'print("from python")\nos.system("echo from a child")\nreport.event("INFO", "mine")'
     ended = run_body(tmp_path, body)
-    assert [line["message"] for line in ended.lines] == ["mine"]
+    assert [line.get("message") for line in ended.lines] == ["mine", None]
     assert "from python" in ended.stderr
     assert "from a child" in ended.stderr
 
@@ -155,3 +168,10 @@ def test_a_signal_ends_the_worker(tmp_path: Path) -> None:
         process.stdout.readline()
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_a_worker_that_is_busy_says_that_it_is_alive(tmp_path: Path) -> None:
+    ended = run_body(tmp_path, "import time; time.sleep(0.3)", heartbeat_seconds=0.4)
+    kinds = [line["type"] for line in ended.lines]
+    assert kinds[-1] == "done"
+    assert set(kinds[:-1]) == {"heartbeat"}

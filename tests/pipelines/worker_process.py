@@ -42,7 +42,9 @@ class Ended:
 
     @property
     def error(self) -> Json:
+        """Why the job or an input failed, whichever the worker said."""
         errors = self.of_type("error")
+        errors += [{"error": e["payload"]} for e in self.of_type("event") if e["event_type"] == "input_failed"]
         assert len(errors) == 1, self.stderr
         error: Json = errors[0]["error"]
         return error

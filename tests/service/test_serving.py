@@ -212,6 +212,9 @@ def test_on_this_machine_any_key_will_do(host: str) -> None:
 
 def test_other_machines_are_let_in_with_a_good_key() -> None:
     demand_key("0.0.0.0", 0, "sk_0123456789abc")
+    demand_key("0.0.0.0", 0, None, key_file=True)
+    with pytest.raises(ServiceError):
+        demand_key("0.0.0.0", 0, "short", key_file=True)
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:

@@ -32,8 +32,7 @@ def classify(work: Work, report: Report) -> None:
             try:
                 _classify_image(file, model, work, report, out)
             except WorkFailed as failure:
-                report.input(file.id, "failed", failure.message)
-                raise
+                report.input_failed(file.id, failure)
             if number % PROGRESS_EVERY == 0 or number == len(files):
                 _progress(file, number, len(files), report)
     report.output("results", name, "application/x-ndjson")

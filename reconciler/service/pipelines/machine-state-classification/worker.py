@@ -1,8 +1,7 @@
 """Classifies windows of sensor data by labelled examples; see `pipeline.yaml` for ports and config."""
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from classifier import Model, file_too_short, learn
 from sensor_csv import check_header, count_rows, read_rows
@@ -27,24 +26,23 @@ def classify(work: Work, report: Report) -> None:
     if not files:
         report.event("INFO", f"Index {work.index} got no inference file: parallelism exceeds the files.")
         return
-    # A wrong column name in the last file should not cost the time of all the others.
-    for file in files:
-        with _blamed(file, report):
-            check_header(file, settings.reader)
+    # A wrong column name in the last file should be known before the time of all the others is spent.
+    good = [file for file in files if _done(file, report, lambda file: check_header(file, settings.reader))]
+    if not good:
+        return
     model = learn(work.port("worker.n_shots"), settings, report)
-    for file in files:
-        with _blamed(file, report):
-            _classify_file(file, model, settings, work, report)
+    for file in good:
+        _done(file, report, lambda file: _classify_file(file, model, settings, work, report))
 
 
-@contextmanager
-def _blamed(file: InputFile, report: Report) -> Iterator[None]:
-    """Marks the input as failed when what is done with it fails."""
+def _done(file: InputFile, report: Report, step: Callable[[InputFile], None]) -> bool:
+    """Whether the step went well; if not, the input has failed, and the others go on."""
     try:
-        yield
+        step(file)
     except WorkFailed as failure:
-        report.input(file.id, "failed", failure.message)
-        raise
+        report.input_failed(file.id, failure)
+        return False
+    return True
 
 
 def _classify_file(file: InputFile, model: Model, settings: Settings, work: Work, report: Report) -> None:
