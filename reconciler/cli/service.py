@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from reconciler.cli.options import Options, common
 from reconciler.cli.output import note, run_async, show
 from reconciler.errors import ExitCode, ReconcilerError, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.service.logs import LogFormat
 
 
 @click.command()
@@ -32,15 +35,41 @@ from reconciler.errors import ExitCode, ReconcilerError, UsageError
     type=click.Path(exists=True, dir_okay=False),
     help="Keys of several organisations, lines of NAME: KEY. What one has, the others do not see.",
 )
+@click.option(
+    "--rate-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Requests a second for each key.  [default: no limit]",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stderr carries; 'json': an object a line, also for each request.",
+)
+@click.option(
+    "--faults", hidden=True, type=click.Path(exists=True, dir_okay=False), help="Rules, for tests of clients."
+)
 @common()
 def serve(
-    options: Options, host: str, port: int, data: str, capacity: int | None, pipelines: str | None, keys: str | None
+    options: Options,
+    host: str,
+    port: int,
+    data: str,
+    capacity: int | None,
+    pipelines: str | None,
+    keys: str | None,
+    rate_limit: float | None,
+    log_format: str,
+    faults: str | None,
 ) -> int:
     """Run the embedded batch service on a port of its own.
 
     It has the platform's API under /v0.5, keeps everything in --data, and runs jobs in worker processes. The key is
     ATAI_API_KEY, or one that it makes and keeps in --data. Jobs that run when it stops run again when it starts.
     """
+    import logging
     import os
 
     from reconciler.connect import ignore_in_git
@@ -48,9 +77,17 @@ def serve(
     try:
         from reconciler.service.errors import ServiceError
         from reconciler.service.server import serve as run_service
+        from reconciler.service.settings import Settings
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'reconciler[service]'"
         raise UsageError(f"the embedded service is not installed (no {error.name})", hint) from error
+
+    def announce(text: str) -> None:
+        if log_format == "json":
+            logging.getLogger("reconciler.service").info("%s", text)
+        else:
+            note(options, text)
+
     if Path(data) == Path(".reconciler/service"):
         ignore_in_git(Path(".reconciler"))
     try:
@@ -62,7 +99,10 @@ def serve(
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             pipelines=Path(pipelines) if pipelines else None,
             keys_file=Path(keys) if keys else None,
-            announce=lambda text: note(options, text),
+            announce=announce,
+            settings=Settings(rate_limit=rate_limit),
+            log_format=cast("LogFormat", log_format),
+            faults=Path(faults) if faults else None,
         )
     except ServiceError as error:
         raise ReconcilerError(error.message, error.hint) from error

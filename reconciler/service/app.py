@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -14,14 +15,19 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from reconciler.service import openapi, wire
+from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
-from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
-from reconciler.service.routes import details, files, jobs, pipelines, uploads
+from reconciler.service.metrics import Measured
+from reconciler.service.middleware import HONORED, Announce, BearerAuth, Gate, JsonBodies, error_response
+from reconciler.service.ratelimit import Buckets, RateLimit
+from reconciler.service.routes import details, files, health, jobs, metrics, pipelines, uploads
 from reconciler.service.routes.context import Context, known_query
 
 _log = logging.getLogger(__name__)
 PREFIX = "/v0.5"
+_OPEN = frozenset({"/healthz", "/readyz"})  # without a key
+_UNLIMITED = _OPEN | {"/metrics"}
 _ERRORS: dict[int | str, dict[str, Any]] = {400: {"model": wire.ErrorEnvelope}}  # so that the document has the model
 
 
@@ -29,13 +35,18 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     """The service as an ASGI app. Without `keys` all requests are let in, for `default_org`."""
     app = _routed()
     app.state.context = context
-    app.add_exception_handler(ApiError, _api_error)
+    for kind in (ApiError, sqlite3.Error, OSError):
+        app.add_exception_handler(kind, _error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)
     settings = context.settings
+    # What is added last comes first.
     app.add_middleware(JsonBodies, limit=settings.body_limit, others={f"{PREFIX}/files/base64": settings.base64_limit})
-    app.add_middleware(BearerAuth, keys=keys, default=default_org)
+    if settings.rate_limit is not None:
+        app.add_middleware(RateLimit, buckets=Buckets(settings.rate_limit), exempt=_UNLIMITED)
+    app.add_middleware(Gate, guard=lambda inner: BearerAuth(inner, keys=keys, default=default_org), open_to_all=_OPEN)
+    app.add_middleware(Measured, metrics=context.metrics)
     app.add_middleware(Announce)
     return app
 
@@ -44,6 +55,8 @@ def _routed() -> FastAPI:
     app = FastAPI(docs_url=None, redoc_url=None, generate_unique_id_function=lambda route: route.name)
     for module in (jobs, details, files, uploads, pipelines):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS, dependencies=[Depends(known_query)])
+    for module in (health, metrics):
+        app.include_router(module.router, dependencies=[Depends(known_query)])
     app.openapi = openapi_document  # type: ignore[method-assign]
     return app
 
@@ -54,9 +67,32 @@ def openapi_document() -> dict[str, Any]:
     return openapi.document(_routed())
 
 
-async def _api_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return error_response(error)
+async def _error(request: Request, error: Exception) -> Response:
+    known = _known(request, error)
+    if known is None:
+        raise error  # to `_internal_error`
+    return error_response(known)
+
+
+async def _internal_error(request: Request, error: Exception) -> Response:
+    """For what no other handler took; this answer is made outside of all middleware."""
+    known = _known(request, error)
+    if known is None:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        message = f"the service failed: {type(error).__name__}"
+        known = refuse(500, "internal_error", message, "see the log of the service")
+    response = error_response(known)
+    response.headers[HONORED] = "true"
+    return response
+
+
+def _known(request: Request, error: Exception) -> ApiError | None:
+    if isinstance(error, ApiError):
+        return error
+    fault = disk_fault(error)
+    if fault:  # hopefully over soon: a line, not a page
+        _log.error("%s %s failed: %s", request.method, request.url.path, error)
+    return fault
 
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
@@ -97,12 +133,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
     code = codes.get(error.status_code, "invalid_parameter")
     response = error_response(refuse(error.status_code, code, str(error.detail)))
     response.headers.update(error.headers or {})
-    return response
-
-
-async def _internal_error(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    message = f"the service failed: {type(error).__name__}"
-    response = error_response(refuse(500, "internal_error", message, "see the log of the service"))
-    response.headers[HONORED] = "true"  # this answer is made outside of all middleware
     return response

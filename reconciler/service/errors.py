@@ -31,17 +31,23 @@ class Fault:
 
 
 class ApiError(Exception):
-    """An answer that is not a success: HTTP `status` and at least one fault."""
+    """An answer that is not a success: HTTP `status` and at least one fault.
 
-    def __init__(self, status: int, faults: Sequence[Fault]) -> None:
+    `retry_after`, in whole seconds: when it makes sense to ask again.
+    """
+
+    def __init__(self, status: int, faults: Sequence[Fault], retry_after: int | None = None) -> None:
         super().__init__("; ".join(f.message for f in faults))
         self.status = status
         self.faults = tuple(faults)
+        self.retry_after = retry_after
 
 
-def refuse(status: int, code: str, message: str, suggestion: str | None = None) -> ApiError:
+def refuse(
+    status: int, code: str, message: str, suggestion: str | None = None, *, retry_after: int | None = None
+) -> ApiError:
     """An `ApiError` with a single fault."""
-    return ApiError(status, [Fault(code, message, suggestion)])
+    return ApiError(status, [Fault(code, message, suggestion)], retry_after)
 
 
 def envelope(faults: Sequence[Fault]) -> dict[str, Any]:

@@ -113,6 +113,11 @@ class SchedulerLock:
         self._handle = handle
         return True
 
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._handle is not None
+
     def release(self) -> None:
         """Let the next process have it."""
         if self._handle is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,7 +21,13 @@ _LONG = 1 << 20  # bytes; a longer body is checked in a thread, so that others n
 
 def error_response(error: ApiError) -> JSONResponse:
     """The platform's error envelope."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    headers = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 408:
+        headers["Connection"] = "close"  # the rest of the request is not waited for
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return JSONResponse(envelope(error.faults), status_code=error.status, headers=headers)
 
 
@@ -46,6 +52,19 @@ class Announce:
             await send(message)
 
         await self._app(scope, receive, announced if scope["type"] == "http" else send)
+
+
+class Gate:
+    """Requests pass `guard`, but for those to the paths in `open_to_all`."""
+
+    def __init__(self, app: ASGIApp, *, guard: Callable[[ASGIApp], ASGIApp], open_to_all: frozenset[str]) -> None:
+        self._app = app
+        self._guarded = guard(app)
+        self._open = open_to_all
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        free = scope["type"] == "http" and scope["path"] in self._open
+        await (self._app if free else self._guarded)(scope, receive, send)
 
 
 class BearerAuth:

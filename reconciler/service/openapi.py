@@ -78,7 +78,7 @@ def _complete(path: str, method: str, operation: dict[str, Any], example: dict[s
     wanted += ["409"] if method in {"post", "delete"} else []
     wanted += ["507"] if method in _BODIES else []
     wanted += operation.pop("x-errors", []) + [status for status in responses if status in _SAYS]
-    for status in wanted:
+    for status in set(wanted) - set(operation.pop("x-not-errors", [])):
         responses[status] = _error(status)
     operation["responses"] = dict(sorted(responses.items()))
     if "request" in example:

@@ -145,6 +145,16 @@ class Scheduler:
         return chosen if needed <= 0 else []
 
     @property
+    def at_work(self) -> bool:
+        """Whether this process runs the jobs: it has the lock, and `run` has not been stopped and has not broken."""
+        return self._loop is not None and self._lock.held and not self._stopping
+
+    @property
+    def capacity(self) -> int:
+        """Slots in all."""
+        return self._capacity
+
+    @property
     def free(self) -> int:
         """Slots that nothing runs on."""
         return self._capacity - sum(each.run.indexes for each in self._running.values())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import os
 import shlex
 import socket
@@ -16,8 +14,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from reconciler.service.app import PREFIX
+from reconciler.service.connections import Config
 from reconciler.service.errors import ServiceError
 from reconciler.service.folder import DataFolder
+from reconciler.service.listening import bind, demand_key, is_loopback
+from reconciler.service.logs import LogFormat, RequestLog, logging_as
+from reconciler.service.pace import SteadyBodies
 from reconciler.service.service import Service, open_service
 from reconciler.service.settings import Settings
 
@@ -44,13 +46,19 @@ def serve(
     keys_file: Path | None = None,
     announce: Callable[[str], None],
     settings: Settings | None = None,
+    log_format: LogFormat = "text",
+    faults: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then running jobs become PREEMPTED. Port 0 takes a free one.
 
-    Without `key` and `keys_file` the key in the folder is used, and made on first use. `announce` gets lines for the
-    user to read, never the key. Raises `ServiceError` when the port is taken, or the folder cannot be used or is used
-    by another service.
+    Without `key` and `keys_file` the key in the folder is used, and made on first use; it takes keys that a person has
+    set to let other machines in. `announce` gets lines for the user to read, never the key. `faults`: a file of faults
+    on demand, for tests of clients. Raises `ServiceError` when the port is taken, or the folder cannot be used or is
+    used by another service.
     """
+    settings = settings or Settings()
+    demand_key(host, port, key, key_file=keys_file is not None)
+    layer = _layers(settings, log_format, faults)
     folder = DataFolder(data.absolute())
     folder.prepare()
     key_file = None
@@ -59,12 +67,7 @@ def serve(
         with folder.setup():
             key = folder.secret(key_file.name, "sk_local_")
     with open_service(
-        data,
-        key=key,
-        keys_file=keys_file,
-        capacity=capacity,
-        pipelines=pipelines,
-        settings=settings or Settings(),
+        data, key=key, keys_file=keys_file, capacity=capacity, pipelines=pipelines, settings=settings
     ) as service:
         if not service.lock.acquire():
             raise ServiceError(
@@ -72,17 +75,34 @@ def serve(
                 "stop it first, or use another data folder",
             )
         try:
-            with _bind(host, port) as listener:
+            with bind(host, port) as listener, logging_as(log_format, secrets=[key] if key else []):
                 for line in _welcome(listener, host, folder, key_file, service.capacity):
                     announce(line)
-                asyncio.run(_serve(service, listener))
+                if faults:
+                    announce(f"WARNING: it lies on purpose, by the rules in {faults}. For tests only.")
+                asyncio.run(_serve(service, layer(service.app), listener, settings))
         finally:
             service.lock.release()
 
 
-async def _serve(service: Service, listener: socket.socket) -> None:
-    app: ASGIApp = service.app
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE)
+def _layers(settings: Settings, log_format: LogFormat, faults: Path | None) -> Callable[[ASGIApp], ASGIApp]:
+    """What a service on a port has around it. Raises `ServiceError` for rules that are none."""
+    if faults:
+        from reconciler.service.faults import Faults, load
+
+        rules = load(faults)
+
+    def layer(app: ASGIApp) -> ASGIApp:
+        app = SteadyBodies(app, idle=settings.idle_time, rate=settings.min_rate)
+        if log_format == "json":
+            app = RequestLog(app)
+        return Faults(app, rules) if faults else app
+
+    return layer
+
+
+async def _serve(service: Service, app: ASGIApp, listener: socket.socket, settings: Settings) -> None:
+    config = Config(app, settings, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_GRACE)
     server = _Server(config)
     running = asyncio.create_task(service.scheduler.run())
     # A scheduler that broke must not leave an API behind that takes jobs nobody runs.
@@ -94,20 +114,6 @@ async def _serve(service: Service, listener: socket.socket) -> None:
         await running
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ServiceError(
-                f"port {port} on {host} is taken", "stop the program that uses it, or choose another with --port"
-            ) from error
-        raise ServiceError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", "choose another --host or --port"
-        ) from error
-
-
 def _welcome(listener: socket.socket, host: str, folder: DataFolder, key_file: Path | None, capacity: int) -> list[str]:
     port = listener.getsockname()[1]
     url = f"http://[{host}]:{port}{PREFIX}" if ":" in host else f"http://{host}:{port}{PREFIX}"
@@ -117,10 +123,6 @@ def _welcome(listener: socket.socket, host: str, folder: DataFolder, key_file: P
     else:
         lines.append("  export ATAI_API_KEY to the key that the service was started with")
     lines += [f"Slots for parallel work: {capacity}", f"Data: {folder.root}"]
-    if not _loopback(listener):
+    if not is_loopback(listener.getsockname()[0]):
         lines.append("Other machines can reach it, and the traffic is not encrypted.")
     return [*lines, "Stop with Ctrl-C; jobs that are running then start again at the next start."]
-
-
-def _loopback(listener: socket.socket) -> bool:
-    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback

@@ -20,8 +20,10 @@ from reconciler.service.details import Details
 from reconciler.service.errors import ServiceError
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.health import Readiness
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
+from reconciler.service.metrics import Metrics
 from reconciler.service.parts import PartFiles
 from reconciler.service.progress import Progress
 from reconciler.service.routes.context import Context
@@ -126,5 +128,7 @@ def _assemble(
         settings=settings,
         clock=clock,
         wake=scheduler.wake,
+        readiness=Readiness(folder=folder, database=database, scheduler=scheduler),
+        metrics=Metrics(database, scheduler),
     )
     return Service(create_app(context, keys=keys, default_org=default_org), scheduler, lock, slots)

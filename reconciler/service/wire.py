@@ -506,6 +506,19 @@ class PipelineSchema(BaseModel):
     outputs: dict[str, Json]
 
 
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    """Whether the service can do its work now, and if not, why."""
+
+    status: Literal["ready", "unready"]
+    reasons: list[str]
+
+
 class ErrorEntry(BaseModel):
     """One fault."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,13 +109,16 @@ async def running(
 
 
 SERVE = """
-import sys
+import json, sys
 from pathlib import Path
 from reconciler.service.errors import ServiceError
 from reconciler.service.server import serve
+from reconciler.service.settings import Settings
+more = json.loads(sys.argv[4])
 try:
     serve(host="127.0.0.1", port=int(sys.argv[2]), data=Path(sys.argv[1]), capacity=2, key=None,
-          pipelines=Path(sys.argv[3]), announce=lambda line: print(line, flush=True))
+          pipelines=Path(sys.argv[3]), announce=lambda line: print(line, flush=True),
+          settings=Settings(**more.pop("settings", {})), **more)
 except ServiceError as error:
     sys.exit(f"{error.message} | {error.hint}")
 """
@@ -140,23 +144,31 @@ class Served:
         return self.process.wait(timeout=DEADLINE)
 
 
-def start(data: Path, port: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", SERVE, str(data), str(port), str(PIPELINES)]
+def start(data: Path, port: int = 0, *, before: Sequence[str] = (), **more: Any) -> subprocess.Popen[str]:
+    """`before`: a command that runs the service's. `more`: what `serve` takes besides; `settings` as a dict."""
+    arguments = [str(data), str(port), str(PIPELINES), json.dumps(more)]
+    command = [*before, sys.executable, "-W", "error", "-c", SERVE, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def read_announcement(process: subprocess.Popen[str]) -> list[str]:
+    """The lines that the service says when it is there."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines: list[str] = []
+    while not lines or not lines[-1].startswith("Stop with"):
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        lines.append(line.rstrip("\n"))
+    return lines
+
+
 @contextmanager
-def served(data: Path) -> Iterator[Served]:
+def served(data: Path, **more: Any) -> Iterator[Served]:
     """The service on a port; killed at the end, if it is still there."""
-    with start(data) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with start(data, **more) as process:
         try:
-            lines: list[str] = []
-            while not lines or not lines[-1].startswith("Stop with"):
-                line = process.stdout.readline()
-                assert line, process.stderr.read()
-                lines.append(line.rstrip("\n"))
+            lines = read_announcement(process)
             url = lines[1].partition("=")[2]
             yield Served(process, url, (data / "api-key").read_text().strip(), lines)
         finally:

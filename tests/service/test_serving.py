@@ -14,6 +14,7 @@ import pytest
 from service_client import ENDED, Api, entries, gone, running, served, start
 
 from reconciler.service.errors import ServiceError
+from reconciler.service.listening import demand_key
 from reconciler.service.server import serve
 
 pytestmark = [pytest.mark.anyio, pytest.mark.network]
@@ -24,9 +25,11 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def serve_here(data: Path, *, host: str = "127.0.0.1", port: int = 0, capacity: int = 1) -> None:
+def serve_here(
+    data: Path, *, host: str = "127.0.0.1", port: int = 0, capacity: int = 1, key: str | None = None
+) -> None:
     said: list[str] = []
-    serve(host=host, port=port, data=data, capacity=capacity, key=None, pipelines=None, announce=said.append)
+    serve(host=host, port=port, data=data, capacity=capacity, key=key, pipelines=None, announce=said.append)
 
 
 async def test_it_says_how_to_use_it_but_not_the_key(tmp_path: Path) -> None:
@@ -185,7 +188,33 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
 
 def test_a_host_that_is_not_here_is_said(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="cannot listen"):
-        serve_here(tmp_path, host="192.0.2.1")
+        serve_here(tmp_path, host="192.0.2.1", key="sk_0123456789abcdef")
+    with pytest.raises(ServiceError, match="cannot listen"):
+        serve_here(tmp_path, host="no such host")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+@pytest.mark.parametrize(("key", "fault"), [(None, "no key is set"), ("sk_0123456789ab", "less than 16 characters")])
+def test_other_machines_are_let_in_only_with_a_key_that_somebody_set(
+    tmp_path: Path, host: str, key: str | None, fault: str
+) -> None:
+    with pytest.raises(ServiceError, match=fault) as caught:
+        serve_here(tmp_path / "data", host=host, key=key)
+    assert "export ATAI_API_KEY=" in caught.value.hint
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_on_this_machine_any_key_will_do(host: str) -> None:
+    demand_key(host, 0, None)
+    demand_key(host, 0, "short")
+
+
+def test_other_machines_are_let_in_with_a_good_key() -> None:
+    demand_key("0.0.0.0", 0, "sk_0123456789abc")
+    demand_key("0.0.0.0", 0, None, key_file=True)
+    with pytest.raises(ServiceError):
+        demand_key("0.0.0.0", 0, "short", key_file=True)
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path) -> None:

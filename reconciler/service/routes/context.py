@@ -14,7 +14,9 @@ from reconciler.service.contents import Contents
 from reconciler.service.details import Details
 from reconciler.service.errors import ApiError, Fault
 from reconciler.service.files import Files
+from reconciler.service.health import Readiness
 from reconciler.service.links import Links
+from reconciler.service.metrics import Metrics
 from reconciler.service.progress import Progress
 from reconciler.service.registry import Registry
 from reconciler.service.settings import Settings
@@ -39,6 +41,8 @@ class Context:
     settings: Settings
     clock: Clock
     wake: Callable[[], None]
+    readiness: Readiness
+    metrics: Metrics
 
 
 def _context(request: Request) -> Context:
