@@ -97,9 +97,7 @@ def _known(request: Request, error: Exception) -> ApiError | None:
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    too_large = all(each["type"] == "less_than_equal" and each["loc"][-1] == "num_bytes" for each in found)
-    return error_response(ApiError(413 if too_large else 400, [_fault(each) for each in found]))
+    return error_response(ApiError(400, [_fault(each) for each in error.errors()]))
 
 
 def _fault(found: dict[str, Any]) -> Fault:

@@ -167,6 +167,7 @@ def checkpoint_parts(upload_id: str, body: wire.PartTokens, context: Ctx, org: O
     All parts of the request, or none when a token is wrong: 400 names the parts. `num_checkpointed` is the number of
     parts in this request, also of those that had a checkpoint.
     """
+    context.uploads.parts(org, upload_id, [])  # that there is no such upload is said first
     tokens = _tokens(body.parts)
     context.uploads.checkpoint(org, upload_id, tokens)
     return {"num_checkpointed": len(tokens)}
@@ -185,6 +186,7 @@ def complete_upload(upload_id: str, body: wire.CompleteUpload, context: Ctx, org
     409 when a file of that name has come meanwhile (the upload stays, until it is aborted), when the upload is over,
     or when another request is ending it. `file_attributes` is empty for files that are too large for `POST /files`.
     """
+    context.uploads.parts(org, upload_id, [])  # that there is no such upload is said first
     tokens = _tokens(body.parts)
     checksum = body.integrity_checksum
     if checksum is not None:
