@@ -15,7 +15,7 @@ from reconciler.service import wire
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
-from reconciler.service.routes import details, files, jobs, pipelines
+from reconciler.service.routes import details, files, jobs, page, pipelines
 from reconciler.service.routes.context import Context
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     app.state.context = context
     for module in (jobs, details, files, pipelines):
         app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
+    app.include_router(page.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)

@@ -11,6 +11,8 @@ from reconciler.service.errors import ApiError, envelope, refuse
 from reconciler.service.keys import Keys
 
 HONORED = "Idempotency-Key-Honored"
+# The page, which holds nothing of anybody's, needs no key: exactly `/`, and what is below `/page/`.
+PAGE, PAGE_PARTS = "/", "/page/"
 
 
 def error_response(error: ApiError) -> JSONResponse:
@@ -46,7 +48,7 @@ class BearerAuth:
         self._default = default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not _open(scope):
             try:
                 scope.setdefault("state", {})["org_id"] = self._organisation(Headers(scope=scope))
             except ApiError as error:
@@ -66,6 +68,11 @@ class BearerAuth:
         if scheme.lower() == "bearer" and organisation is not None:
             return organisation
         raise refuse(401, "unauthorized", "the API key is none of this service's", "check ATAI_API_KEY")
+
+
+def _open(scope: Scope) -> bool:
+    path = scope["path"]
+    return scope["method"] == "GET" and (path == PAGE or path.startswith(PAGE_PARTS))
 
 
 class JsonBodies:
