@@ -69,8 +69,10 @@ export function moment() {
   };
 }
 
-const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "numeric", minute: "2-digit" });
+// The day as the viewer writes it; hours from 0 to 23, as on the axis of the timeline, since columns are narrow.
+const HOUR = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const TIME = new Intl.DateTimeFormat(undefined, { ...HOUR, second: "2-digit" });
+const DAY = new Intl.DateTimeFormat(undefined, { ...HOUR, day: "numeric", month: "short" });
 
 export function clock(at) {
   const today = new Date(now()).toDateString() === new Date(at).toDateString();
@@ -80,6 +82,7 @@ export function clock(at) {
 export function duration(milliseconds) {
   if (milliseconds === null) return "–";
   const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 0.05) return "0 s";
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
   const whole = Math.round(seconds);

@@ -71,7 +71,7 @@ function makeRow(job) {
     {},
     el("th", { scope: "row" }, jobLink(job), " ", again),
     el("td", {}, status.node),
-    el("td", { class: "wide" }, `${job.pipeline_key} `, el("span", { class: "quiet" }, job.pipeline_version)),
+    el("td", { class: "wide pipeline" }, `${job.pipeline_key} `, el("span", { class: "quiet" }, job.pipeline_version)),
     el("td", {}, created.node),
     waited,
     ran,

@@ -1,7 +1,7 @@
 // How far a job is: ended inputs, and what the workers last said about those in work.
 
 import { Refused, get } from "./api.js";
-import { el, setAttribute, setText, show } from "./dom.js";
+import { el, setAttribute, setText } from "./dom.js";
 import { plural } from "./format.js";
 
 let offered = true; // a service without this part of the API says 404 once, and is not asked again
@@ -57,8 +57,9 @@ export function progressBar(label) {
     update(job, said) {
       const done = share(job, said);
       const percent = done === null ? "" : `${Math.floor(done * 100)} % · `;
-      show(bar, job.status !== "ADMITTED" || done !== null);
-      setAttribute(bar, "value", done);
+      setAttribute(node, "data-status", job.status);
+      // Without a value the bar says "under way", which only what runs is.
+      setAttribute(bar, "value", done ?? (job.status === "RUNNING" ? null : Number(job.status === "COMPLETED")));
       setText(text, [`${percent}${inputsText(job)}`, said?.message].filter(Boolean).join(" · "));
     },
   };

@@ -4,7 +4,7 @@ import { byId, el, keyed, setAttribute, setText, show } from "./dom.js";
 import { badge, duration, plural, spans } from "./format.js";
 import { progressBar } from "./progress.js";
 
-export const jobLink = (job, ...more) => el("a", { href: `#${new URLSearchParams({ job: job.id })}` }, job.name, ...more);
+export const jobLink = (job) => el("a", { href: `#${new URLSearchParams({ job: job.id })}` }, job.name);
 const pipeline = (job) => el("span", { class: "quiet" }, `${job.pipeline_key} ${job.pipeline_version}`);
 const NOTES = { PREEMPTED: "stopped by the service, will run again", ADMITTED: "about to start" };
 

@@ -23,7 +23,7 @@ export function resetTables(id) {
   }
 }
 
-const path = (noun) => `/batch/jobs/${encodeURIComponent(jobId)}/${noun}`;
+const pathOf = (noun) => `/batch/jobs/${encodeURIComponent(jobId)}/${noun}`;
 const query = (noun) => ({ offset: pages[noun].offset, limit: pages[noun].limit });
 
 /** Where in the tables one is, to notice that it changed. */
@@ -31,7 +31,7 @@ export const pagesShown = () => Object.values(pages).map((page) => page.offset).
 
 export async function readTables(signal) {
   const nouns = Object.keys(MAKERS);
-  return Promise.all(nouns.map(async (noun) => [noun, await get(path(noun), { query: query(noun), signal })]));
+  return Promise.all(nouns.map(async (noun) => [noun, await get(pathOf(noun), { query: query(noun), signal })]));
 }
 
 export function showTables(tables) {
@@ -40,7 +40,8 @@ export function showTables(tables) {
     pages[noun].show(answer.total, rows.length);
     show(byId(`${noun}-empty`), answer.total === 0);
     show(byId(`${noun}-table`), rows.length > 0);
-    setText(byId(`${noun}-title`), answer.total ? `${noun[0].toUpperCase()}${noun.slice(1)} (${answer.total})` : noun[0].toUpperCase() + noun.slice(1));
+    const title = noun[0].toUpperCase() + noun.slice(1);
+    setText(byId(`${noun}-title`), answer.total ? `${title} (${answer.total})` : title);
     keyed(byId(noun), rows, (row) => row.id, MAKERS[noun]);
   }
 }
@@ -90,7 +91,7 @@ async function download(output, button, fault) {
   setText(button, "Loading…");
   try {
     // Links last an hour, and the row may be older.
-    const { outputs } = await get(path("outputs"), { query: query("outputs") });
+    const { outputs } = await get(pathOf("outputs"), { query: query("outputs") });
     const fresh = outputs.find(({ id }) => id === output.id) ?? output;
     save(await content(fresh.data.ref), output.data.filename);
   } catch (error) {
@@ -118,7 +119,7 @@ function makeEvent(event) {
       {},
       el("td", {}, time.node),
       el("td", {}, levelBadge(event.level)),
-      el("td", { class: "wide" }, event.event_type),
+      el("td", { class: "wide type" }, event.event_type),
       el("td", { class: "message" }, event.message ?? event.event_type, more),
     ),
   );

@@ -37,9 +37,9 @@ export function showTimeline(jobs) {
   keyed(byId("axis"), marks, ([at, text]) => `${at} ${text}`, makeTick);
   const parts = jobs.length ? [lengthText(axis)] : ["No jobs yet."];
   if (early) parts.push(`${plural(early, "earlier job")} to the left of it`);
-  show(byId("timeline-note"), true);
   setText(byId("timeline-note"), parts.join(" · "));
   show(byId("legend"), jobs.length > 0);
+  show(byId("axis").parentElement, jobs.length > 0);
 }
 
 const place = (at) => `${(100 * Math.min(1, Math.max(0, (at - axis.start) / (axis.end - axis.start)))).toFixed(3)}%`;
@@ -55,7 +55,9 @@ function makeLane(job) {
   const end = el("span", { class: "end" });
   const track = el("div", { class: "track", "aria-hidden": "true" }, wait, run, end);
   const text = el("span", { class: "times quiet number" });
-  const name = el("span", { class: "who" }, jobLink(job), status.node);
+  const link = jobLink(job);
+  link.title = job.name; // it may be cut off
+  const name = el("span", { class: "who" }, link, status.node);
   const node = el("li", { class: "lane" }, name, track, text);
   const update = (current) => {
     const span = spans(current);
