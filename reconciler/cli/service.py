@@ -70,10 +70,12 @@ def serve(
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["spec", "plan", "state"]), default="spec")
+@click.argument("name", type=click.Choice(["spec", "plan", "state", "service"]), default="spec")
 @common()
 def schema(options: Options, name: str) -> int:
     """Print a JSON Schema: of specs (the default), of a plan as JSON, or of the state file.
+
+    'service' prints the OpenAPI document of the embedded service instead.
 
     For an editor, write it to a file and name it in the first line of a spec:
     # yaml-language-server: $schema=../schemas/spec.schema.json
@@ -81,6 +83,11 @@ def schema(options: Options, name: str) -> int:
     from reconciler.report import to_json
     from reconciler.schema import SchemaName, document
 
+    if name == "service":
+        from reconciler.service.app import openapi_document
+
+        click.echo(to_json(openapi_document()))
+        return ExitCode.OK
     click.echo(to_json(document(cast("SchemaName", name))))
     return ExitCode.OK
 

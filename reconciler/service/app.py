@@ -4,42 +4,55 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
-from reconciler.service import wire
+from reconciler.service import openapi, wire
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, JsonBodies, error_response
-from reconciler.service.routes import details, files, jobs, page, pipelines
-from reconciler.service.routes.context import Context
+from reconciler.service.routes import details, files, jobs, page, pipelines, uploads
+from reconciler.service.routes.context import Context, known_query
 
 _log = logging.getLogger(__name__)
 PREFIX = "/v0.5"
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": wire.ErrorEnvelope} for status in (400, 401, 404, 409, 413)
-}
+_ERRORS: dict[int | str, dict[str, Any]] = {400: {"model": wire.ErrorEnvelope}}  # so that the document has the model
 
 
 def create_app(context: Context, *, keys: Keys | None, default_org: str) -> FastAPI:
     """The service as an ASGI app. Without `keys` all requests are let in, for `default_org`."""
-    app = FastAPI(title="Batch service", version="0.5", docs_url=None, redoc_url=None)
+    app = _routed()
     app.state.context = context
-    for module in (jobs, details, files, pipelines):
-        app.include_router(module.router, prefix=PREFIX, responses=_ERRORS)
     app.include_router(page.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _internal_error)
-    app.add_middleware(JsonBodies, limit=context.settings.body_limit)
+    settings = context.settings
+    app.add_middleware(JsonBodies, limit=settings.body_limit, others={f"{PREFIX}/files/base64": settings.base64_limit})
     app.add_middleware(BearerAuth, keys=keys, default=default_org)
     app.add_middleware(Announce)
     return app
+
+
+def _routed() -> FastAPI:
+    app = FastAPI(docs_url=None, redoc_url=None, generate_unique_id_function=lambda route: route.name)
+    for module in (jobs, details, files, uploads, pipelines):
+        app.include_router(module.router, prefix=PREFIX, responses=_ERRORS, dependencies=[Depends(known_query)])
+    app.openapi = openapi_document  # type: ignore[method-assign]
+    return app
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the service."""
+    return openapi.document(_routed())
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
@@ -68,8 +81,13 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("invalid_parameter", f"{where or 'the body'}: {found['msg']}")
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        # Starlette names the methods of the first route that fits; the resource has those of all of them.
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+        error.headers = {"Allow": ", ".join(allowed)}
     codes = {404: "not_found", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "invalid_parameter")
     response = error_response(refuse(error.status_code, code, str(error.detail)))

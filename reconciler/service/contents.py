@@ -9,11 +9,17 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from reconciler.service.folder import DataFolder
 
 _CHUNK = 1 << 20
+
+
+class Readable(Protocol):
+    """Where bytes come from; no bytes are the end."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
 
 
 class EscapingOutput(ValueError):
@@ -35,7 +41,7 @@ class Contents:
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
 
-    def receive(self, content_id: str, filename: str, source: BinaryIO) -> Path:
+    def receive(self, content_id: str, filename: str, source: Readable) -> Path:
         """Write `source` to the place of the content; not visible before `publish`. Returns the file's path."""
         target = self._folder.incoming / content_id / filename
         target.parent.mkdir()

@@ -34,6 +34,11 @@ class DataFolder:
         return self.root / "incoming"
 
     @property
+    def uploads(self) -> Path:
+        """One folder for each upload in parts, with the parts that have come so far."""
+        return self.root / "uploads"
+
+    @property
     def runs(self) -> Path:
         """Working folders of running jobs; nothing in it outlives the attempt."""
         return self.root / "runs"
@@ -49,7 +54,7 @@ class DataFolder:
     def prepare(self) -> None:
         """Make the folders. Raises `ServiceError` when the folder cannot be written."""
         try:
-            for path in (self.root, self.contents, self.incoming, self.runs):
+            for path in (self.root, self.contents, self.incoming, self.uploads, self.runs):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
             probe = self.root / f".probe-{os.getpid()}"
             probe.touch()

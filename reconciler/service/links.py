@@ -14,6 +14,14 @@ LIFETIME = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """A query string that says until when something is allowed, and that it was said here."""
+
+    query: str
+    expires_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """`ref` is relative to the base of the API and begins with `/`."""
 
@@ -30,18 +38,29 @@ class Links:
 
     def make(self, content_id: str) -> Link:
         """A link to the content that works for `LIFETIME`."""
+        signed = self.sign(content_id)
+        return Link(f"/batch/contents/{content_id}?{signed.query}", signed.expires_at)
+
+    def sign(self, subject: str) -> Signed:
+        """Allow `subject` for `LIFETIME`."""
         expiry = self._clock() + LIFETIME
         seconds = int(expiry.timestamp())
-        signature = self._sign(content_id, seconds)
-        ref = f"/batch/contents/{content_id}?expires={seconds}&signature={signature}"
-        return Link(ref, stamp(datetime.fromtimestamp(seconds, expiry.tzinfo)))
+        query = f"expires={seconds}&signature={self._signature(subject, seconds)}"
+        return Signed(query, stamp(datetime.fromtimestamp(seconds, expiry.tzinfo)))
 
-    def check(self, content_id: str, expires: int, signature: str) -> None:
-        """Raises `ApiError` 403 for links that were not made here or have expired."""
-        if not hmac.compare_digest(self._sign(content_id, expires).encode(), signature.encode()):
+    def check(
+        self,
+        subject: str,
+        expires: int,
+        signature: str,
+        *,
+        suggestion: str = "list the outputs again for a fresh link",
+    ) -> None:
+        """Raises `ApiError` 403 for what was not signed here or has expired; then the `suggestion` helps."""
+        if not hmac.compare_digest(self._signature(subject, expires).encode(), signature.encode()):
             raise refuse(403, "invalid_signature", "the link was not made by this service")
         if self._clock().timestamp() >= expires:
-            raise refuse(403, "link_expired", "the link has expired", "list the outputs again for a fresh link")
+            raise refuse(403, "link_expired", "the link has expired", suggestion)
 
-    def _sign(self, content_id: str, expires: int) -> str:
-        return hmac.new(self._secret, f"{content_id}\n{expires}".encode(), hashlib.sha256).hexdigest()
+    def _signature(self, subject: str, expires: int) -> str:
+        return hmac.new(self._secret, f"{subject}\n{expires}".encode(), hashlib.sha256).hexdigest()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,12 +17,22 @@ from reconciler.service.keys import Keys
 HONORED = "Idempotency-Key-Honored"
 # The page, which holds nothing of anybody's, needs no key: exactly `/`, and what is below `/page/`.
 PAGE, PAGE_PARTS = "/", "/page/"
+_SIGNED = re.compile(r"/v0\.5/files/uploads/[^/]+/parts/[0-9]+")
+_LONG = 1 << 20  # bytes; a longer body is checked in a thread, so that others need not wait
 
 
 def error_response(error: ApiError) -> JSONResponse:
     """The platform's error envelope."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     return JSONResponse(envelope(error.faults), status_code=error.status, headers=headers)
+
+
+def signed(scope: Scope) -> bool:
+    """Whether the request is for a URL that is itself the permission, and checked by its route: the PUT of a part.
+
+    Its body is a piece of a file, of any size and form.
+    """
+    return scope["method"] == "PUT" and _SIGNED.fullmatch(scope["path"]) is not None
 
 
 class Announce:
@@ -39,7 +53,8 @@ class Announce:
 class BearerAuth:
     """Refuses requests without a key, and says whose key it was in the request's state, as `org_id`.
 
-    With no keys set, everything passes and belongs to the organisation `default`.
+    With no keys set, everything passes and belongs to the organisation `default`. What is `signed` passes without a
+    key and without an organisation.
     """
 
     def __init__(self, app: ASGIApp, *, keys: Keys | None, default: str) -> None:
@@ -48,7 +63,7 @@ class BearerAuth:
         self._default = default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _open(scope):
+        if scope["type"] == "http" and not signed(scope) and not _open(scope):
             try:
                 scope.setdefault("state", {})["org_id"] = self._organisation(Headers(scope=scope))
             except ApiError as error:
@@ -71,52 +86,59 @@ class BearerAuth:
 
 
 def _open(scope: Scope) -> bool:
-    path = scope["path"]
+    path = str(scope["path"])
     return scope["method"] == "GET" and (path == PAGE or path.startswith(PAGE_PARTS))
 
 
 class JsonBodies:
-    """Reads bodies of JSON requests whole, up to `limit` bytes, and refuses what is not strict JSON."""
+    """Reads bodies of JSON requests whole, up to `limit` bytes, and refuses what is not strict JSON.
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+    `others` has the limits of paths that have one of their own.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, others: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
+        self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in {"POST", "PUT", "PATCH"}:
             await self._app(scope, receive, send)
             return
-        if Headers(scope=scope).get("content-type", "").startswith("multipart/"):
+        if signed(scope) or Headers(scope=scope).get("content-type", "").startswith("multipart/"):
             await self._app(scope, receive, send)
             return
         try:
-            body = await self._read(receive)
+            body = await self._read(receive, self._others.get(scope["path"], self._limit))
         except ApiError as error:
             await error_response(error)(scope, receive, send)
             return
         if body is not None:
             await self._app(scope, _replay(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, limit: int) -> bytes | None:
         """The body; None when the client went away before its end."""
-        body = b""
+        body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            body += bytes(message.get("body", b""))
-            if len(body) > self._limit:
+            body += message.get("body", b"")
+            if len(body) > limit:
                 raise refuse(
                     413,
                     "payload_too_large",
-                    f"the body is larger than {self._limit:,} bytes",
-                    "split the job into several with fewer inputs each",
+                    f"the body is larger than {limit:,} bytes",
+                    "split a job into several with fewer inputs each; send a file with POST /files or in parts",
                 )
             if not message.get("more_body", False):
                 break
-        if body:
-            _check(body)
-        return body
+        whole = bytes(body)
+        if len(whole) > _LONG:
+            await run_in_threadpool(_check, whole)
+        elif whole:
+            _check(whole)
+        return whole
 
 
 def _check(body: bytes) -> None:

@@ -272,10 +272,13 @@ MIGRATIONS = (
         updated_at TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX uploads_name ON uploads(org_id, filename, status);
+    CREATE INDEX uploads_file ON uploads(file_uid);
+    -- `place` is the file that holds the part; each PUT has one of its own, so this row is what makes it the part.
     CREATE TABLE upload_parts (
         upload_id TEXT NOT NULL REFERENCES uploads(id),
         part_number INTEGER NOT NULL,
         token TEXT NOT NULL,
+        place TEXT NOT NULL,
         checkpointed INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (upload_id, part_number)
     ) WITHOUT ROWID;

@@ -15,6 +15,7 @@ from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
 from reconciler.service.recovery import recover
 from reconciler.service.runs import Run, carry_out, width
+from reconciler.service.uploads import Uploads
 
 _log = logging.getLogger(__name__)
 POLL = 0.2  # seconds until what another process wrote is noticed
@@ -41,12 +42,14 @@ class Scheduler:
         folder: DataFolder,
         attempts: Attempts,
         files: Files,
+        uploads: Uploads,
         lock: SchedulerLock,
         capacity: int,
     ) -> None:
         self._folder = folder
         self._attempts = attempts
         self._files = files
+        self._uploads = uploads
         self._lock = lock
         self._capacity = capacity
         self._running: dict[str, _Running] = {}
@@ -85,6 +88,7 @@ class Scheduler:
 
     def _take_up(self) -> None:
         recover(self._folder, self._attempts)
+        self._uploads.sweep()
         self._files.sweep()
 
     async def _pause(self) -> None:

@@ -22,11 +22,13 @@ from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
+from reconciler.service.parts import PartFiles
 from reconciler.service.progress import Progress
 from reconciler.service.routes.context import Context
 from reconciler.service.scheduler import Scheduler
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
+from reconciler.service.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,16 @@ def _assemble(
     store = Store(database, clock)
     files = Files(database, contents, clock)
     links = Links(secret, clock)
+    uploads = Uploads(
+        database=database, contents=contents, files=files, parts=PartFiles(folder), settings=settings, clock=clock
+    )
     details = Details(database, links)
     lock = SchedulerLock(folder)
     scheduler = Scheduler(
         folder=folder,
         attempts=Attempts(database, store, contents, known, clock),
         files=files,
+        uploads=uploads,
         lock=lock,
         capacity=slots,
     )
@@ -115,6 +121,7 @@ def _assemble(
         files=files,
         contents=contents,
         links=links,
+        uploads=uploads,
         registry=known,
         settings=settings,
         clock=clock,

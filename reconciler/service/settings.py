@@ -9,7 +9,12 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Limits in bytes. Those of the platform: 512 MB for a file; a job with about 37,000 inputs is refused."""
+    """Limits in bytes. Those of the platform: 512 MB for a file in one request, 250 GB for one in parts; a job with
+    about 37,000 inputs is refused.
+    """
 
     upload_limit: int = 512 * MIB
     body_limit: int = 2 * MIB
+    base64_limit: int = 64 * MIB  # the whole body of `POST /files/base64`, which is read into memory
+    direct_limit: int = 250 * 10**9
+    part_size: int = 8 * MIB

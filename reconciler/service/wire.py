@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictInt, StrictStr, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
 from reconciler.service.jobs import JobStatus
 
@@ -87,7 +87,7 @@ class JobAnswer(BaseModel):
     preemption_count: int
     queue_position: int | None
     queue_depth: int | None
-    input_progress: InputProgress
+    input_progress: InputProgress = InputProgress()
     created_at: str
     updated_at: str
     started_at: str | None
@@ -313,8 +313,16 @@ class DeleteAnswer(BaseModel):
     deleted: Literal[True]
 
 
+class Base64File(_Request):
+    """A small file inside of JSON. `data` is base64 in the standard alphabet, padded, without line breaks."""
+
+    filename: StrictStr
+    file_type: StrictStr
+    data: StrictStr
+
+
 class FileHandle(BaseModel):
-    """A file by its name (`file_id`) and by its content (`file_uid`)."""
+    """A file by its name (`file_id`) and by its content (`file_uid`). `is_valid`: there is something to read."""
 
     is_valid: bool
     file_id: str
@@ -326,7 +334,7 @@ class FileMetadata(FileHandle):
 
     file_type: str
     num_bytes: int
-    file_status: Literal["FILE_STATUS_REGISTERED"]
+    file_status: Literal["FILE_STATUS_REGISTERED", "FILE_STATUS_CORRUPT"]
     file_attributes: Json
     ingested: bool
     file_index: int
@@ -349,6 +357,91 @@ class FilesInfo(BaseModel):
     num_bytes: int
     num_ingested: int
     last_updated: float
+
+
+class InitiateUpload(_Request):
+    """The body of `POST /files/uploads/initiate`."""
+
+    filename: StrictStr
+    file_type: StrictStr
+    num_bytes: Annotated[StrictInt, Field(ge=0)]
+    resume_if_started: StrictBool = False
+
+
+class UploadPart(BaseModel):
+    """Bytes `offset` to `offset + length` of the file; PUT them to `url` as it is, without a key."""
+
+    part_number: int
+    url: str
+    offset: int
+    length: int
+    expires_at: str
+
+
+class UploadParts(BaseModel):
+    """Parts, in the order of the request."""
+
+    parts: list[UploadPart]
+
+
+class UploadAnswer(UploadParts):
+    """An upload in parts. `parts` are those that are still to be sent; `expires_at` is when their URLs expire."""
+
+    upload_id: str
+    file_uid: str
+    file_name: str
+    total_bytes: int
+    num_parts: int
+    part_size: int
+    is_resume: bool
+    strategy: Literal["simple", "multipart"]
+    integrity_algorithm: Literal["crc32c"]
+    expires_at: str
+
+
+PartNumber = Annotated[StrictInt, Field(ge=1)]
+
+
+class PartNumbers(_Request):
+    """The body of `POST /files/uploads/{upload_id}/parts/urls`."""
+
+    part_numbers: Annotated[list[PartNumber], Field(max_length=10_000)]
+
+
+class PartToken(_Request):
+    """A part that was sent. `part_token` is the `ETag` of the answer to the PUT, with or without its quotes."""
+
+    part_number: PartNumber
+    part_token: StrictStr
+
+
+class PartTokens(_Request):
+    """The body of `POST /files/uploads/{upload_id}/parts/checkpoint`."""
+
+    parts: list[PartToken]
+
+
+class CompleteUpload(_Request):
+    """The body of `POST /files/uploads/{upload_id}/complete`. `parts` are those without a checkpoint, at least."""
+
+    parts: list[PartToken] = Field(default_factory=list)
+    integrity_checksum: StrictStr | None = None
+
+
+class CheckpointedParts(BaseModel):
+    """How many parts of the request have a checkpoint now."""
+
+    num_checkpointed: int
+
+
+class CompleteAnswer(BaseModel):
+    """The file that the parts made."""
+
+    file_uid: str
+    file_name: str
+    num_bytes: int
+    file_status: Literal["Registered"]
+    file_attributes: Json
 
 
 class PipelineAnswer(BaseModel):

@@ -43,7 +43,9 @@ def submit_examples(service: Served, http: httpx.Client, work: Path) -> dict[str
         "pump-3-wrong-column": submit(http, "pump-3-wrong-column", ["held-back-1.csv"], broken),
     }
     ended(http, *jobs.values())
-    jobs["pumps-night-shift"] = submit(http, "pumps-night-shift", ["held-back-2.csv", "pump-3-night.csv", "pump-4-night.csv"])
+    jobs["pumps-night-shift"] = submit(
+        http, "pumps-night-shift", ["held-back-2.csv", "pump-3-night.csv", "pump-4-night.csv"]
+    )
     jobs["pump-4-night"] = submit(http, "pump-4-night", ["pump-4-night.csv"])
     for name in ("pump-4-morning", "pump-5-morning-with-a-name-that-is-rather-long-but-still-says-something"):
         jobs[name] = submit(http, name, ["held-back-2.csv"])

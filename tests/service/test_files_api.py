@@ -112,6 +112,7 @@ async def test_cursors_walk_all_files_both_ways(tmp_path: Path) -> None:
         first, after, none = await page()
         assert (first, none) == (["f4", "f3"], None)
         assert after is not None
+        first_after = after
         await api.http.delete("/files/delete/f3")
         second, after, before = await page(after=after)
         assert second == ["f2", "f1"]
@@ -119,8 +120,9 @@ async def test_cursors_walk_all_files_both_ways(tmp_path: Path) -> None:
         assert before is not None
         assert (await page(after=after))[:2] == (["f0"], None)
         assert (await page(before=before))[0] == ["f4"]
-        for query in ({"after": after, "before": before}, {"after": "nonsense"}):
-            assert (await api.refused("GET", "/files/metadata", params=query))[0] == 400
+        _, oldest, _ = await page(after=first_after)
+        assert (await page(after=first_after, before=oldest))[0] == ["f2"]  # between the two
+        assert (await api.refused("GET", "/files/metadata", params={"after": "nonsense"}))[0] == 400
 
 
 async def test_a_link_works_for_an_hour_and_for_its_own_content(tmp_path: Path) -> None:
@@ -151,3 +153,87 @@ def test_a_link_expires() -> None:
     now += timedelta(seconds=1)
     with pytest.raises(ApiError, match="expired"):
         links.check("out_1", expires, signature)
+
+
+async def test_a_small_file_may_come_inside_of_json(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False, settings=Settings(upload_limit=10)) as api:
+        body = {"filename": "a.csv", "file_type": "Text/CSV; charset=utf-8", "data": "YSxiCjEsMgo="}
+        first = await api.http.post("/files/base64", json=body)
+        assert first.status_code == 200
+        assert set(first.json()) == {"is_valid", "file_id", "file_uid"}
+        found = (await api.http.get("/files/metadata/a.csv")).json()
+        assert (found["file_type"], found["file_attributes"]["num_rows"]) == ("text/csv", 1)
+        second = await api.http.post("/files/base64", json=body | {"data": "eA=="})
+        assert second.json()["file_uid"] != first.json()["file_uid"]
+        assert (await api.http.get("/files/download/a.csv")).content == b"x"
+        for change, status, code in (
+            ({"data": "eA="}, 400, "invalid_parameter"),
+            ({"data": "eA==\n"}, 400, "invalid_parameter"),
+            ({"data": "e_-="}, 400, "invalid_parameter"),
+            ({"data": "ä"}, 400, "invalid_parameter"),
+            ({"data": None}, 400, "invalid_parameter"),
+            ({"data": "eHh4eHh4eHh4eHg="}, 413, "invalid_file_size"),
+            ({"file_type": "application/x-ndjson"}, 400, "invalid_file_type"),
+            ({"filename": ""}, 400, "missing_parameter"),
+            ({"size": 1}, 400, "invalid_parameter"),
+        ):
+            refused = await api.refused("POST", "/files/base64", json=body | change)
+            assert (refused[0], refused[1][0]["code"]) == (status, code), change
+
+
+async def test_base64_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(body_limit=1000, base64_limit=3000)
+    async with running(tmp_path, run_jobs=False, settings=settings) as api:
+        body = {"filename": "a", "file_type": "text/plain", "data": "AAAA" * 500}
+        assert (await api.http.post("/files/base64", json=body)).status_code == 200
+        body["data"] *= 2
+        status, errors = await api.refused("POST", "/files/base64", json=body)
+        assert (status, errors[0]["code"]) == (413, "payload_too_large")
+        assert (await api.refused("POST", "/batch/jobs", json={"name": "n" * 1500}))[0] == 413
+
+
+async def test_a_long_body_is_read_whole_and_strictly(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        text = '{"filename": "a", "file_type": "text/plain", "data": "' + "AAAA" * 800_000 + '"'
+        headers = {"content-type": "application/json"}
+        twice = await api.refused("POST", "/files/base64", content=text + ', "data": ""}', headers=headers)
+        assert twice[0] == 400
+        assert "twice" in twice[1][0]["message"]
+        assert (await api.http.post("/files/base64", content=text + "}", headers=headers)).status_code == 200
+        assert (await api.http.get("/files/metadata/a")).json()["num_bytes"] == 2_400_000
+
+
+async def test_a_range_of_the_bytes_may_be_asked_for(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        await api.upload("a.txt", b"0123456789")
+        for asked, status, content in (
+            ("bytes=2-4", 206, b"234"),
+            ("bytes=7-", 206, b"789"),
+            ("bytes=-2", 206, b"89"),
+            ("bytes=10-", 416, None),
+        ):
+            answer = await api.http.get("/files/download/a.txt", headers={"range": asked})
+            assert answer.status_code == status
+            assert content is None or answer.content == content
+
+
+async def test_files_of_one_type_are_walked_alone(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        for number in range(3):
+            await api.upload(f"{number}.csv", b"a", "text/csv")
+            await api.upload(f"{number}.txt", b"a")
+
+        async def page(**query: str | int) -> tuple[list[str], str | None, str | None]:
+            query = {"limit": 2, "file_type": "text/csv", **query}
+            answer = (await api.http.get("/files/metadata", params=query)).json()
+            return [f["file_id"] for f in answer["data"]], answer["next_cursor"], answer["prev_cursor"]
+
+        first, after, none = await page()
+        assert (first, none) == (["2.csv", "1.csv"], None)
+        assert after is not None
+        second, none, before = await page(after=after)
+        assert (second, none) == (["0.csv"], None)
+        assert before is not None
+        assert (await page(before=before))[0] == first
+        assert await page(file_type="video/mp4") == ([], None, None)
+        assert len((await page(file_type="", limit=10))[0]) == 6

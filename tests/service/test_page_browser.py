@@ -219,7 +219,7 @@ def test_the_keyboard_alone_reaches_a_job_and_comes_back(browser: Browser, servi
         expect(page.get_by_role("link", name="All jobs")).to_be_focused()
         page.keyboard.press("Enter")
         expect(link).to_be_focused()
-        page.keyboard.press("Alt+ArrowLeft")
+        page.go_back()
         expect(page.get_by_role("heading", name="counted")).to_be_focused()
 
 

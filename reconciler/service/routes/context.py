@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 
 from reconciler.service.clock import Clock
 from reconciler.service.contents import Contents
 from reconciler.service.details import Details
+from reconciler.service.errors import ApiError, Fault
 from reconciler.service.files import Files
 from reconciler.service.links import Links
 from reconciler.service.progress import Progress
 from reconciler.service.registry import Registry
 from reconciler.service.settings import Settings
 from reconciler.service.store import Store
+from reconciler.service.uploads import Uploads
 
 _FAR = 1 << 53
 
@@ -31,6 +34,7 @@ class Context:
     files: Files
     contents: Contents
     links: Links
+    uploads: Uploads
     registry: Registry
     settings: Settings
     clock: Clock
@@ -51,6 +55,27 @@ def _organisation(request: Request) -> str:
 
 
 Org = Annotated[str, Depends(_organisation)]
+
+
+@cache
+def _query_names(app: FastAPI) -> dict[str, list[str]]:
+    """The query parameters of each operation."""
+    operations = [each for path in app.openapi()["paths"].values() for each in path.values()]
+    return {
+        operation["operationId"]: [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+        for operation in operations
+    }
+
+
+def known_query(request: Request) -> None:
+    """Refuse query parameters that the route does not have: a filter with a typing error would match everything."""
+    if not request.query_params:
+        return
+    names = _query_names(request.app)[request.scope["endpoint"].__name__]
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in names]
+    if unknown:
+        known = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        raise ApiError(400, [Fault("invalid_parameter", f"{name}: unknown query parameter", known) for name in unknown])
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def get_inputs_traces(
     return answer
 
 
-@router.get("/contents/{content_id}", response_class=FileResponse)
+@router.get("/contents/{content_id}", response_class=FileResponse, openapi_extra={"x-errors": ["403"]})
 def get_content(
     content_id: str,
     context: Ctx,

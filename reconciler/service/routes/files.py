@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
@@ -13,12 +16,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from reconciler.service import wire
 from reconciler.service.errors import refuse
-from reconciler.service.files import StoredFile
+from reconciler.service.files import ACCEPTED_TYPES, CORRUPT, StoredFile
 from reconciler.service.routes.context import Ctx, Org
 
 router = APIRouter(prefix="/files", tags=["files"])
 
 _FRAMING = 1 << 16  # bytes that the boundaries and headers of a multipart body may take on top of the file
+_CURSOR = r"^[0-9]{1,18}$"
 _MULTIPART = {
     "requestBody": {
         "required": True,
@@ -28,7 +32,8 @@ _MULTIPART = {
                     "type": "object",
                     "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary"}},
-                }
+                },
+                "encoding": {"file": {"contentType": ", ".join(ACCEPTED_TYPES)}},
             }
         },
     }
@@ -55,12 +60,18 @@ class _Capped:
 
 @router.post("", response_model=wire.FileHandle, openapi_extra=_MULTIPART)
 async def upload_file(request: Request, context: Ctx, org: Org) -> dict[str, Any]:
-    """Store a file under its name; a file of that name gets the new content. The form field may have any name."""
+    """Store a file under its name; a file of that name gets the new content. The form field may have any name.
+
+    The part's content type is the file's, and must be one of those that are taken. `application/x-ndjson` goes as
+    `text/plain`, or through `POST /files/uploads/initiate`.
+    """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise refuse(400, "invalid_parameter", "the body must be multipart/form-data with one file")
     limit = context.settings.upload_limit
     body = _Capped(request, limit + _FRAMING)
-    too_large = refuse(413, "invalid_file_size", f"the file is larger than {limit:,} bytes")
+    too_large = refuse(
+        413, "invalid_file_size", f"the file is larger than {limit:,} bytes", "POST /files/uploads/initiate takes it"
+    )
     try:
         form = await MultiPartParser(request.headers, body.stream(), max_files=1).parse()
     except MultiPartException as error:
@@ -74,22 +85,44 @@ async def upload_file(request: Request, context: Ctx, org: Org) -> dict[str, Any
         part = parts[0]
         if (part.size or 0) > limit:
             raise too_large
-        kind = (part.content_type or "").partition(";")[0].strip().lower()
+        kind = media_type(part.content_type or "")
         stored = await run_in_threadpool(context.files.put, org, part.filename or "", kind, part.file)
     finally:
         await form.close()
     return _handle(stored)
 
 
+@router.post("/base64", response_model=wire.FileHandle)
+def upload_base64(body: wire.Base64File, context: Ctx, org: Org) -> dict[str, Any]:
+    """Store a small file that comes inside of JSON, under the rules of `POST /files`: a file of that name gets the
+    new content. The body is read into memory and has a limit of its own, 64 MiB unless the service was started with
+    another.
+    """
+    try:
+        content = base64.b64decode(body.data.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        hint = "use the standard alphabet, padded, without line breaks"
+        raise refuse(400, "invalid_parameter", f"data: not base64: {error}", hint) from None
+    limit = context.settings.upload_limit
+    if len(content) > limit:
+        raise refuse(413, "invalid_file_size", f"the file is larger than {limit:,} bytes")
+    return _handle(context.files.put(org, body.filename, media_type(body.file_type), io.BytesIO(content)))
+
+
+def media_type(declared: str) -> str:
+    """The type without its parameters, in lower case."""
+    return declared.partition(";")[0].strip().lower()
+
+
 def _handle(stored: StoredFile) -> dict[str, Any]:
-    return {"is_valid": True, "file_id": stored.file_id, "file_uid": stored.file_uid}
+    return {"is_valid": stored.status != CORRUPT, "file_id": stored.file_id, "file_uid": stored.file_uid}
 
 
 def _metadata(stored: StoredFile) -> dict[str, Any]:
     return _handle(stored) | {
         "file_type": stored.file_type,
         "num_bytes": stored.num_bytes,
-        "file_status": "FILE_STATUS_REGISTERED",
+        "file_status": f"FILE_STATUS_{stored.status}",
         "file_attributes": stored.attributes,
         "ingested": False,
         "file_index": stored.seq,
@@ -102,11 +135,14 @@ def list_files(
     context: Ctx,
     org: Org,
     limit: Annotated[int, Query(description="Rows to return; brought into 1 to 1000.")] = 100,
-    after: Annotated[str | None, Query(description="A `next_cursor`.")] = None,
-    before: Annotated[str | None, Query(description="A `prev_cursor`.")] = None,
+    after: Annotated[str | None, Query(description="A `next_cursor`: what is older.", pattern=_CURSOR)] = None,
+    before: Annotated[str | None, Query(description="A `prev_cursor`: what is newer.", pattern=_CURSOR)] = None,
+    file_type: Annotated[str | None, Query(description="Only files of this type, as it was declared.")] = None,
 ) -> dict[str, Any]:
     """The files, newest first."""
-    page = context.files.page(org, limit=min(max(limit, 1), 1000), after=after, before=before)
+    page = context.files.page(
+        org, limit=min(max(limit, 1), 1000), after=after, before=before, file_type=file_type or None
+    )
     return {
         "data": [_metadata(stored) for stored in page.files],
         "has_more": page.next_cursor is not None,
@@ -117,7 +153,9 @@ def list_files(
 
 @router.get("/metadata/{file_id}", response_model=wire.FileMetadata)
 def get_file(file_id: str, context: Ctx, org: Org) -> dict[str, Any]:
-    """One file."""
+    """One file. A file is there once it is complete; what is being uploaded has no metadata yet. With
+    `FILE_STATUS_CORRUPT` the bytes that came were not those that the sender's checksum was made of.
+    """
     return _metadata(context.files.get(org, file_id))
 
 
@@ -130,8 +168,10 @@ def files_info(context: Ctx, org: Org) -> dict[str, Any]:
 
 @router.get("/download/{file_id}", response_class=FileResponse)
 def download_file(file_id: str, context: Ctx, org: Org) -> FileResponse:
-    """The bytes of a file."""
+    """The bytes of a file, or the part of them that a `Range` header asks for. 400 for a corrupt file."""
     stored = context.files.get(org, file_id)
+    if stored.status == CORRUPT:
+        raise refuse(400, "file_corrupt", f"the file {file_id!r} did not arrive as it was sent", "upload it again")
     path = context.contents.path(stored.file_uid, stored.file_id)
     if not path.is_file():
         raise refuse(404, "file_not_found", f"the content of {file_id!r} has just been replaced", "ask again")

@@ -47,7 +47,7 @@ def _answer(view: JobView) -> dict[str, Any]:
     }
 
 
-@router.post("", status_code=201, response_model=wire.JobAnswer)
+@router.post("", status_code=201, response_model=wire.JobAnswer, openapi_extra={"x-errors": ["404"]})
 def create_job(
     body: wire.CreateJob, context: Ctx, org: Org, response: Response, idempotency_key: IdempotencyKey = None
 ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`/` and `/page/…`: a page that shows the jobs. It is an empty shell; what it shows it asks the API for, with a key."""
+"""`/` and `/page/…`: a page that shows the jobs. An empty shell: what it shows it asks the API for, with a key."""
 
 from __future__ import annotations
 
