@@ -48,7 +48,7 @@ CHROMIUM = @command -v chromium >/dev/null || (apt-get update -qq && apt-get ins
 
 browser: .venv/developing  ## The page of the service in a real Chromium
 	$(CHROMIUM)
-	$(BIN)/python -m pytest -m browser tests/service
+	$(BIN)/python -m pytest -m browser tests/service/test_page_browser.py
 
 screenshots: .venv/developing  ## Pictures of that page, with example jobs, in .reconciler/screenshots
 	$(CHROMIUM)

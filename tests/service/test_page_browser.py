@@ -122,6 +122,17 @@ def test_a_key_in_the_address_is_taken_out_of_it(browser: Browser, service: Serv
         assert "key" not in looked.page.url
 
 
+def test_where_no_key_is_needed_none_is_asked_for(browser: Browser, service: Served) -> None:
+    with opened(browser, service, "") as looked:
+        expect(looked.page.get_by_label("API key")).to_be_visible()
+        headers = {"authorization": f"Bearer {service.key}"}  # from here on the service is one that needs no key
+        looked.page.route("**/v0.5/**", lambda route: route.continue_(headers=headers))
+        looked.page.reload()
+        expect(looked.page.get_by_text("There are no jobs yet.")).to_be_visible()
+        expect(looked.page.get_by_label("API key")).to_be_hidden()
+        expect(looked.page.get_by_role("button", name="Forget the key")).to_be_hidden()
+
+
 def test_it_shows_what_runs_waits_and_has_ended(browser: Browser, service: Served, http: httpx.Client) -> None:
     count_words(http, "counted", "a.txt", "b.txt")
     with opened(browser, service) as looked:

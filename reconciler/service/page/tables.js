@@ -55,7 +55,7 @@ function makeInput(input) {
     {},
     el("th", { scope: "row" }, input.data.filename, label ? el("span", { class: "quiet" }, ` class ${label}`) : null, fault),
     el("td", {}, status.node),
-    el("td", { class: "wide" }, input.port_name),
+    el("td", { class: "wide port" }, input.port_name),
     el("td", { class: "wide number" }, bytes(input.data.num_bytes)),
     el("td", { class: "wide" }, completed.node),
   );
@@ -78,7 +78,7 @@ function makeOutput(output) {
       "tr",
       {},
       el("th", { scope: "row" }, filename, fault),
-      el("td", { class: "wide" }, output.port_name),
+      el("td", { class: "wide port" }, output.port_name),
       el("td", { class: "wide" }, output.input_file_id ?? "–"),
       el("td", { class: "number" }, bytes(num_bytes)),
       el("td", { class: "number" }, button),
