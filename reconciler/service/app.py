@@ -62,7 +62,9 @@ async def _api_error(_: Request, error: Exception) -> Response:
 
 async def _invalid_request(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return error_response(ApiError(400, [_fault(each) for each in error.errors()]))
+    found = error.errors()
+    too_large = all(each["type"] == "less_than_equal" and each["loc"][-1] == "num_bytes" for each in found)
+    return error_response(ApiError(413 if too_large else 400, [_fault(each) for each in found]))
 
 
 def _fault(found: dict[str, Any]) -> Fault:
@@ -77,6 +79,10 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("missing_parameter", f"{where} is required")
         case "extra_forbidden":
             return Fault("invalid_parameter", f"{where}: unknown key", "leave it out")
+        case "less_than_equal" if where == "num_bytes":
+            return Fault("invalid_file_size", f"num_bytes: {found['msg']}")
+        case "literal_error" if where == "file_type":
+            return Fault("invalid_file_type", f"file_type: {found['msg']}")
         case _:
             return Fault("invalid_parameter", f"{where or 'the body'}: {found['msg']}")
 

@@ -43,14 +43,16 @@ class Attempts:
         """What runs the job; None when the service no longer has it."""
         return self._registry.find(job.pipeline_key, job.pipeline_version, job.org_id)
 
-    def head(self) -> tuple[Job, list[PinnedInput]] | None:
-        """Whose turn it is, with its inputs: the head of the queue with the highest priority, the older of equals."""
+    def head(self) -> Job | None:
+        """Whose turn it is: the head of the queue with the highest priority, the older of equals."""
         with self._database.read() as tx:
             heads = queue_heads(tx, self._store.now())
-            if not heads:
-                return None
-            job = min(heads, key=lambda each: (-each.priority, each.ticket))
-            return job, inputs.pinned(tx, self._contents, job.id)
+        return min(heads, key=lambda each: (-each.priority, each.ticket), default=None)
+
+    def inputs(self, job: Job) -> list[PinnedInput]:
+        """The job's inputs, in the order of the request."""
+        with self._database.read() as tx:
+            return inputs.pinned(tx, self._contents, job.id)
 
     def admit(self, job: Job) -> tuple[Job, list[PinnedInput]] | None:
         """Admit a job that waits, with the inputs that are to be worked on; None when it no longer waits.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.service.folder import DataFolder
+from reconciler.service.names import disk_name
 
 _CHUNK = 1 << 20
 
@@ -43,7 +44,7 @@ class Contents:
 
     def receive(self, content_id: str, filename: str, source: Readable) -> Path:
         """Write `source` to the place of the content; not visible before `publish`. Returns the file's path."""
-        target = self._folder.incoming / content_id / filename
+        target = self._folder.incoming / content_id / disk_name(filename)
         target.parent.mkdir()
         with target.open("xb") as file:
             shutil.copyfileobj(source, file, _CHUNK)
@@ -82,7 +83,7 @@ class Contents:
 
     def path(self, content_id: str, filename: str) -> Path:
         """Where the content's file is."""
-        return self._folder.contents / content_id / filename
+        return self._folder.contents / content_id / disk_name(filename)
 
     def remove(self, content_id: str) -> None:
         """Delete a content, wherever it is. Nothing happens when there is none."""

@@ -19,11 +19,11 @@ from reconciler.service.contents import Contents, Readable
 from reconciler.service.database import Database
 from reconciler.service.errors import ApiError, refuse
 from reconciler.service.ids import new_id
+from reconciler.service.names import LONGEST, is_name
 
 ACCEPTED_TYPES = ("image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json")
 REGISTERED = "REGISTERED"
 CORRUPT = "CORRUPT"
-_LONGEST_NAME = 200  # bytes; leaves room below the 255 of most file systems
 _FAR = 1 << 62
 _ORPHAN_AGE = 3600.0  # seconds; an upload that has taken longer than this has no process behind it
 
@@ -70,15 +70,13 @@ def check_name(filename: str) -> None:
     """Raises `ApiError` 400 for names that could not be a file's name, or would be shown wrongly."""
     if not filename:
         raise refuse(400, "missing_parameter", "the file has no name", "send a filename with it")
-    if filename in {".", ".."} or "/" in filename or "\\" in filename or not filename.isprintable():
+    if not is_name(filename):
         raise refuse(
             400,
             "invalid_parameter",
-            f"{filename!r} cannot be a file name",
-            "use a plain name, without slashes and control characters",
+            f"{filename[:200]!r} cannot be a file name",
+            f"use a plain name of at most {LONGEST} characters, without slashes and invisible characters",
         )
-    if len(filename.encode()) > _LONGEST_NAME:
-        raise refuse(400, "invalid_parameter", f"the file name is longer than {_LONGEST_NAME} bytes")
 
 
 def check_type(file_type: str, accepted: Sequence[str], hint: str = "") -> None:

@@ -23,6 +23,7 @@ class PinnedInput:
     port_name: str
     kind: str
     file_id: str
+    filename: str
     path: Path
     num_bytes: int
     file_type: str
@@ -128,6 +129,7 @@ def pinned(tx: sqlite3.Connection, contents: Contents, job_id: str) -> list[Pinn
             port_name=row["port_name"],
             kind="checkpoint" if row["checkpoint_id"] else "file",
             file_id=row["file_id"],
+            filename=row["filename"] or "gone",
             # a checkpoint whose job was deleted or retried has no name any more; the worker will not find the path
             path=contents.path(row["file_uid"] or row["checkpoint_id"], row["filename"] or "gone"),
             num_bytes=row["num_bytes"] or 0,

@@ -162,7 +162,7 @@ def _task(run: Run, pipeline: Pipeline, index: int, inputs: Sequence[PinnedInput
                 "id": each.id,
                 "kind": each.kind,
                 "file_id": each.file_id,
-                "filename": each.path.name,
+                "filename": each.filename,
                 "path": str(each.path),
                 "num_bytes": each.num_bytes,
                 "file_type": each.file_type,

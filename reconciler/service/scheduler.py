@@ -110,10 +110,12 @@ class Scheduler:
 
     async def _admit_next(self) -> bool:
         """Start the job whose turn it is; False when there is none, or no room for it now."""
-        head = await asyncio.to_thread(self._attempts.head)
-        if head is None or head[0].id in self._running:
+        job = await asyncio.to_thread(self._attempts.head)
+        if job is None or job.id in self._running:
             return False  # cancelled and retried: the earlier attempt has to be gone first
-        job, inputs = head
+        if self.free <= 0 and all(each.run.job.priority >= job.priority for each in self._running.values()):
+            return False
+        inputs = await asyncio.to_thread(self._attempts.inputs, job)
         needed = width(job, self._attempts.pipeline(job), inputs, self._capacity) - self.free
         if needed > 0:
             victims = self._victims(job, needed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1 << 20
+DIRECT_LIMIT = 250 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,5 +17,5 @@ class Settings:
     upload_limit: int = 512 * MIB
     body_limit: int = 2 * MIB
     base64_limit: int = 64 * MIB  # the whole body of `POST /files/base64`, which is read into memory
-    direct_limit: int = 250 * 10**9
+    direct_limit: int = DIRECT_LIMIT
     part_size: int = 8 * MIB

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, StrictStr, Tag
+from pydantic_core import PydanticCustomError
 
+from reconciler.service import names
 from reconciler.service.jobs import JobStatus
+from reconciler.service.settings import DIRECT_LIMIT
 
 PipelineType = Literal["batch", "training"]
 InputStatus = Literal["pending", "processing", "completed", "failed", "reference"]
 EventLevel = Literal["INFO", "WARN", "ERROR", "SUCCESS", "FAILED"]
 Json = dict[str, Any]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+# As in JSON Schema, 3.0 is an integer; "3" and true are not.
+_WHOLE = BeforeValidator(_number)
 
 
 class _Request(BaseModel):
@@ -48,7 +61,7 @@ InputItem = Annotated[
 class ComponentParameters(_Request):
     """How wide a component runs and with what configuration."""
 
-    parallelism: Annotated[StrictInt, Field(ge=1, le=10_000)] | None = None
+    parallelism: Annotated[int, Field(ge=1, le=10_000), _WHOLE] | None = None
     config: Json | None = None
 
 
@@ -313,12 +326,17 @@ class DeleteAnswer(BaseModel):
     deleted: Literal[True]
 
 
+FileName = Annotated[StrictStr, Field(pattern=names.PATTERN, max_length=names.LONGEST)]
+FileType = Literal["image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json"]
+_BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
+
 class Base64File(_Request):
     """A small file inside of JSON. `data` is base64 in the standard alphabet, padded, without line breaks."""
 
-    filename: StrictStr
-    file_type: StrictStr
-    data: StrictStr
+    filename: FileName
+    file_type: FileType
+    data: Annotated[StrictStr, Field(pattern=_BASE64)]
 
 
 class FileHandle(BaseModel):
@@ -362,9 +380,11 @@ class FilesInfo(BaseModel):
 class InitiateUpload(_Request):
     """The body of `POST /files/uploads/initiate`."""
 
-    filename: StrictStr
-    file_type: StrictStr
-    num_bytes: Annotated[StrictInt, Field(ge=0)]
+    filename: FileName
+    file_type: Literal[
+        "image/jpeg", "image/png", "video/mp4", "text/plain", "text/csv", "application/json", "application/x-ndjson"
+    ]
+    num_bytes: Annotated[int, Field(ge=0, le=DIRECT_LIMIT), _WHOLE]
     resume_if_started: StrictBool = False
 
 
@@ -399,7 +419,7 @@ class UploadAnswer(UploadParts):
     expires_at: str
 
 
-PartNumber = Annotated[StrictInt, Field(ge=1)]
+PartNumber = Annotated[int, Field(ge=1, le=10_000), _WHOLE]
 
 
 class PartNumbers(_Request):
@@ -425,7 +445,7 @@ class CompleteUpload(_Request):
     """The body of `POST /files/uploads/{upload_id}/complete`. `parts` are those without a checkpoint, at least."""
 
     parts: list[PartToken] = Field(default_factory=list)
-    integrity_checksum: StrictStr | None = None
+    integrity_checksum: Annotated[StrictStr, Field(pattern="^[A-Za-z0-9+/]{5}[AQgw]==$")] | None = None
 
 
 class CheckpointedParts(BaseModel):

@@ -237,7 +237,7 @@ async def test_what_cannot_be_uploaded_is_refused_at_once(tmp_path: Path) -> Non
             ({"num_bytes": -1}, 400, "invalid_parameter"),
             ({"num_bytes": "10"}, 400, "invalid_parameter"),
             ({"file_type": "application/zip"}, 400, "invalid_file_type"),
-            ({"filename": ""}, 400, "missing_parameter"),
+            ({"filename": ""}, 400, "invalid_parameter"),
             ({"filename": "../a"}, 400, "invalid_parameter"),
             ({"part_size": 1}, 400, "invalid_parameter"),
             ({"resume_if_started": "yes"}, 400, "invalid_parameter"),

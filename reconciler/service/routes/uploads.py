@@ -90,7 +90,7 @@ def part_urls(upload_id: str, body: wire.PartNumbers, request: Request, context:
 
 
 @router.put(
-    "/{upload_id}/parts/{part_number}",
+    "/{upload_id}/parts/{part_number:int}",
     response_class=Response,
     openapi_extra=_BYTES | {"security": []},
     responses={403: {"model": wire.ErrorEnvelope}, 411: {"model": wire.ErrorEnvelope}},
