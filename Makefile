@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m reconciler
 RESULTS := .reconciler/results
 
-.PHONY: help demo test check cover schemas clean-demo invariants torture
+.PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,16 @@ clean-demo:  ## Forget what the demo did
 
 test: .venv/developing  ## Run the quick tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+CHROMIUM = @command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)
+
+browser: .venv/developing  ## The page of the service in a real Chromium
+	$(CHROMIUM)
+	$(BIN)/python -m pytest -m browser tests/service/test_page_browser.py
+
+screenshots: .venv/developing  ## Pictures of that page, with example jobs, in .reconciler/screenshots
+	$(CHROMIUM)
+	$(BIN)/python tests/service/screenshots.py
 
 invariants: .venv/developing  ## Kill the client at every point, on every kind of platform (minutes)
 	$(BIN)/python -m pytest -n auto tests/invariants -m slow

@@ -21,7 +21,7 @@ from reconciler.service.keys import Keys
 from reconciler.service.metrics import Measured
 from reconciler.service.middleware import HONORED, Announce, BearerAuth, Gate, JsonBodies, error_response
 from reconciler.service.ratelimit import Buckets, RateLimit
-from reconciler.service.routes import details, files, health, jobs, metrics, pipelines, uploads
+from reconciler.service.routes import details, files, health, jobs, metrics, page, pipelines, uploads
 from reconciler.service.routes.context import Context, known_query
 
 _log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     """The service as an ASGI app. Without `keys` all requests are let in, for `default_org`."""
     app = _routed()
     app.state.context = context
+    app.include_router(page.router)
     for kind in (ApiError, sqlite3.Error, OSError):
         app.add_exception_handler(kind, _error)
     app.add_exception_handler(RequestValidationError, _invalid_request)

@@ -15,6 +15,8 @@ from reconciler.service.errors import ApiError, envelope, refuse
 from reconciler.service.keys import Keys
 
 HONORED = "Idempotency-Key-Honored"
+# The page, which holds nothing of anybody's, needs no key: exactly `/`, and what is below `/page/`.
+PAGE, PAGE_PARTS, DOCUMENT = "/", "/page/", "/openapi.json"  # what needs no key
 _SIGNED = re.compile(r"/v0\.5/files/uploads/[^/]+/parts/[0-9]+")
 _LONG = 1 << 20  # bytes; a longer body is checked in a thread, so that others need not wait
 
@@ -80,7 +82,7 @@ class BearerAuth:
         self._default = default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not signed(scope):
+        if scope["type"] == "http" and not signed(scope) and not _open(scope):
             try:
                 scope.setdefault("state", {})["org_id"] = self._organisation(Headers(scope=scope))
             except ApiError as error:
@@ -100,6 +102,11 @@ class BearerAuth:
         if scheme.lower() == "bearer" and organisation is not None:
             return organisation
         raise refuse(401, "unauthorized", "the API key is none of this service's", "check ATAI_API_KEY")
+
+
+def _open(scope: Scope) -> bool:
+    path = str(scope["path"])
+    return scope["method"] == "GET" and (path in {PAGE, DOCUMENT} or path.startswith(PAGE_PARTS))
 
 
 class JsonBodies:

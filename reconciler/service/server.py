@@ -122,6 +122,7 @@ def _welcome(listener: socket.socket, host: str, folder: DataFolder, key_file: P
         lines.append(f'  export ATAI_API_KEY="$(cat {shlex.quote(str(key_file))})"')
     else:
         lines.append("  export ATAI_API_KEY to the key that the service was started with")
+    lines.append(f"A page to look at it: {url.removesuffix(PREFIX)}/")
     lines += [f"Slots for parallel work: {capacity}", f"Data: {folder.root}"]
     if not is_loopback(listener.getsockname()[0]):
         lines.append("Other machines can reach it, and the traffic is not encrypted.")

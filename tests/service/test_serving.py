@@ -60,6 +60,8 @@ async def test_only_the_key_opens_it(tmp_path: Path) -> None:
                     status, errors = entries(answer)
                     assert (status, errors[0]["code"]) == (401, "unauthorized")
                     assert answer.headers["www-authenticate"] == "Bearer"
+            described = await http.get(service.url.replace("/v0.5", "/openapi.json"))
+            assert described.json()["info"]["version"] == "0.5"
             good = await http.get("/batch/jobs", headers={"authorization": f"bearer {service.key}"})
             assert good.status_code == 200
             assert good.headers["Idempotency-Key-Honored"] == "true"
