@@ -219,7 +219,7 @@ def _failed_inputs(tx: sqlite3.Connection, job: Job, pipeline: Pipeline | None) 
     return {
         "code": "inputs_failed",
         "message": f"{failed} of {total} inputs failed: {first or 'no reason was given'}",
-        "suggestion": "GET …/inputs?status=failed names them and says why",
+        "suggestion": "the inputs with the status failed say why",
         "details": {"failed": failed, "total": total},
     }
 
