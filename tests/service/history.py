@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,12 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from reconciler.service import queue
 from reconciler.service.contents import Contents
 from reconciler.service.database import Database
 from reconciler.service.engines import strays
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder
 from reconciler.service.jobs import ACTIVE, LEGAL, RETRYABLE, JobStatus
+from reconciler.service.store import job_of
 
 # Copies each event when it is written: a job that is deleted takes its own with it.
 KEEP_EVENTS = """
@@ -200,17 +201,22 @@ def faults_of_outputs(database: sqlite3.Connection) -> list[str]:
     return found
 
 
-def faults_of_positions(database: sqlite3.Connection, pages: Iterable[dict[str, Any]]) -> list[str]:
-    """The positions that were shown at one moment are 1..n for each type. `pages` come from one read each."""
+def faults_of_positions(database: sqlite3.Connection) -> list[str]:
+    """At this moment the positions in the queue are 1..n for each type, in the order that the queue has."""
     found = []
-    for page in pages:
-        shown: dict[str, Counter[int]] = {}
-        for job in page["jobs"]:
-            if job["status"] == "PENDING":
-                shown.setdefault(job["pipeline_type"], Counter())[job["queue_position"]] += 1
-        for kind, positions in shown.items():
-            if positions != Counter(range(1, len(positions) + 1)):
-                found.append(f"the queue of {kind} has the positions {sorted(positions.elements())}")
+    database.execute("BEGIN")
+    try:
+        queues: dict[str, list[int]] = {}
+        query = "SELECT * FROM jobs WHERE status = 'PENDING' ORDER BY pipeline_type, priority DESC, turn, ticket"
+        for job in map(job_of, database.execute(query).fetchall()):
+            queues.setdefault(job.pipeline_type, []).append(queue.position(database, job))
+        for kind, positions in queues.items():
+            if positions != list(range(1, len(positions) + 1)):
+                found.append(f"the queue of {kind} has the positions {positions}")
+            if queue.depth(database, kind) != len(positions):
+                found.append(f"the queue of {kind} has {len(positions)} jobs, not {queue.depth(database, kind)}")
+    finally:
+        database.execute("ROLLBACK")
     return found
 
 
