@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import statistics
 import time
 from pathlib import Path
 
@@ -185,7 +186,7 @@ async def test_an_answer_does_not_wait_for_an_acknowledgement(tmp_path: Path) ->
                 began = time.perf_counter()
                 await api.http.get("/batch/jobs")
                 taken.append(time.perf_counter() - began)
-    assert min(taken) < 0.035  # a delayed acknowledgement takes 40 ms, each time
+    assert statistics.median(taken) < 0.035  # a delayed acknowledgement takes 40 ms, each time
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
