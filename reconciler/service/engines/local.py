@@ -138,17 +138,17 @@ async def run_worker(task: Task, sink: Sink) -> None:
     finally:
         # No await before the kill: whoever cancels must not be able to keep us from it.
         _kill_group(transport.get_pid())
-        transport.close()
-        await asyncio.shield(_buried(protocol, task))
+        await asyncio.shield(_buried(transport, protocol, task))
     await reading.rest()
     _judge(task, reading, transport.get_returncode())
 
 
-async def _buried(protocol: _Protocol, task: Task) -> None:
+async def _buried(transport: asyncio.SubprocessTransport, protocol: _Protocol, task: Task) -> None:
     """Wait until the system has let go of the process, so that no signal of ours can hit a later one, and end what
     it started and put out of its group.
     """
     await protocol.ended.wait()
+    transport.close()  # not before: it would take the exit status away from who waits for it
     await protocol.gone.wait()
     await asyncio.to_thread(strays.kill, str(task.folder))
 
