@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m reconciler
 RESULTS := .reconciler/results
 
-.PHONY: help demo test check cover schemas clean-demo invariants torture soak bench-service
+.PHONY: help demo test check cover schemas clean-demo invariants torture kills soak bench-service
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ invariants: .venv/developing  ## Kill the client at every point, on every kind o
 
 torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
 	$(BIN)/python tests/invariants/torture.py --kills 10000
+
+kills: .venv/developing  ## Kill the service at every point, its workers, and both (ten minutes)
+	$(BIN)/python -m pytest -n auto tests/service/test_service_kills.py -m slow
 
 soak: .venv/developing  ## A simulated hour of a busy service that is killed again and again (minutes; HOURS=, SEED=)
 	$(BIN)/python tests/service/soak.py --hours $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
