@@ -22,21 +22,24 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
+import uvicorn
 
-from reconciler.service import server
 from reconciler.service.attempts import Attempts
 from reconciler.service.contents import Contents
 from reconciler.service.database import Database
 from reconciler.service.engines import local
-from reconciler.service.service import open_service
+from reconciler.service.service import Service, open_service
 from reconciler.service.settings import Settings
 
 DEADLINE = 30.0  # seconds; it only bounds a test that fails
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["httpx", "reconciler.service.server"])  # not this module: its folder is not on the path
+_FORKS.set_forkserver_preload(
+    ["httpx", "uvicorn", "reconciler.service.service"]
+)  # not this module: its folder is not on the path
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,23 @@ def _serve(serving: Serving) -> None:
         temporary = serving.port.with_suffix(".new")
         temporary.write_text(str(listener.getsockname()[1]))
         temporary.replace(serving.port)
-        asyncio.run(server._serve(service, listener))  # `serve` without what it says to people
+        asyncio.run(_run(service, listener))
+
+
+class _Server(uvicorn.Server):
+    """Stops when it is asked; uvicorn's own would then end the process before the scheduler has stopped."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
+
+
+async def _run(service: Service, listener: socket.socket) -> None:
+    """As `serve` does, without what it says to people."""
+    config = uvicorn.Config(service.app, log_config=None, access_log=False, lifespan="off")
+    running = asyncio.create_task(service.scheduler.run())
+    await _Server(config).serve(sockets=[listener])
+    service.scheduler.stop()
+    await running
 
 
 @dataclass
