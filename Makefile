@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python -m reconciler
 RESULTS := .reconciler/results
 
-.PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture
+.PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,15 @@ invariants: .venv/developing  ## Kill the client at every point, on every kind o
 torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
 	$(BIN)/python tests/invariants/torture.py --kills 10000
 
+kills: .venv/developing  ## Kill the service at every point, its workers, and both (ten minutes)
+	$(BIN)/python -m pytest -n auto tests/service/test_service_kills.py -m slow
+
+soak: .venv/developing  ## A simulated hour of a busy service that is killed again and again (minutes; HOURS=, SEED=)
+	$(BIN)/python tests/service/soak.py --hours $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
+
+bench-service: .venv/developing  ## What a request to the service costs, and whether it grows with the queue (minutes)
+	$(BIN)/python benchmarks/service.py
+
 cover: .venv/developing  ## Run the quick tests and show what they do not reach
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report term
 
@@ -76,3 +85,6 @@ schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots 
 	for name in spec plan state; do $(RUN) schema $$name > schemas/$$name.schema.json; done
 	$(RUN) schema service > schemas/service.openapi.json
 	$(RUN) --endpoint local pipelines pull
+
+conformance: .venv/developing  ## Hold the service against its OpenAPI document with schemathesis (a minute)
+	$(BIN)/python -m pytest -m slow tests/service/test_openapi.py

@@ -62,24 +62,27 @@ class Contents:
     def take_over(self, content_id: str, output_dir: Path, relative: str) -> Path:
         """Move the file `relative` of a worker's `output_dir` into a content. Raises `EscapingOutput`.
 
-        A content that is there already was taken over before, and is left as it is.
+        A content that is there already was taken over before, and is left as it is. One that was moved away from the
+        worker, but not published, is finished: the service died in between, and the file is nowhere else.
         """
         taken = self._folder.contents / content_id
         if taken.is_dir():
             return next(taken.iterdir())
-        shutil.rmtree(self._folder.incoming / content_id, ignore_errors=True)
-        source = _plain_file(output_dir, relative)
         holder = self._folder.incoming / content_id
-        holder.mkdir()
         try:
-            source.rename(holder / source.name)
-            _seal(holder / source.name, relative)
+            holder.mkdir(exist_ok=True)
+            held = next(holder.iterdir(), None)
+            if held is None:
+                source = _plain_file(output_dir, relative)
+                held = holder / source.name
+                source.rename(held)
+            _seal(held, relative)
             sync_folder(holder)
             self.publish(content_id)
         except BaseException:
             self.remove(content_id)
             raise
-        return self._folder.contents / content_id / source.name
+        return taken / held.name
 
     def path(self, content_id: str, filename: str) -> Path:
         """Where the content's file is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from reconciler.service.contents import EscapingOutput
 from reconciler.service.engines import strays
 from reconciler.service.folder import DataFolder
 from reconciler.service.jobs import Job
-from reconciler.service.protocol import DoneLine, ErrorLine, LineSplitter
+from reconciler.service.protocol import DoneLine, ErrorLine, Line, LineSplitter
 from reconciler.service.runs import speaker
 
 _log = logging.getLogger(__name__)
@@ -52,23 +53,46 @@ def _take_up(job: Job, folder: Path, attempts: Attempts) -> None:
     for greeting in greetings:
         who = speaker(job, pipeline, greeting)
         state = attempts.recorded(job, who.index)
-        lines = []
         said = folder / str(who.index) / "stdout"
-        if said.is_file() and not state.done:
-            with said.open("rb") as file:
-                file.seek(state.position)
-                splitter = LineSplitter()
-                while chunk := file.read(1 << 20):
-                    lines += splitter.feed(chunk)  # a last line without its end was cut off, and is dropped
+        lines, end = _read(said, state.position)
+        if lines and not state.done:
             try:
-                attempts.record(who, lines, state.position + splitter.consumed)
+                attempts.record(who, lines, end)
             except EscapingOutput as escaping:
                 error = error or {"code": "invalid_output", "message": str(escaping)}
+        failure = _failure(said)
+        if failure is not None and error is None:
+            error, blamed = failure, list(who.input_ids)
         done += state.done or any(isinstance(line, DoneLine) for line in lines)
-        for line in lines:
-            if isinstance(line, ErrorLine) and error is None:
-                error, blamed = line.error.model_dump(exclude_none=True), list(who.input_ids)
     if error is not None:
         attempts.end(job, error, blamed)
     elif done == greetings[0]["parallelism"]:
         attempts.end(job, None)
+
+
+def _read(said: Path, start: int) -> tuple[list[Line], int]:
+    """The lines from `start` on, and where they end. A last line without its end was cut off, and is dropped."""
+    splitter = LineSplitter()
+    lines = [line for batch in _batches(said, start, splitter) for line in batch]
+    return lines, start + splitter.consumed
+
+
+def _failure(said: Path) -> dict[str, Any] | None:
+    """The first error that the worker named, unless it had said before that it was done. It may have been recorded
+    already, by a service that died before it acted on it.
+    """
+    for batch in _batches(said, 0, LineSplitter()):
+        for line in batch:
+            if isinstance(line, ErrorLine):
+                return line.error.model_dump(exclude_none=True)
+            if isinstance(line, DoneLine):
+                return None
+    return None
+
+
+def _batches(said: Path, start: int, splitter: LineSplitter) -> Iterator[list[Line]]:
+    if said.is_file():
+        with said.open("rb") as file:
+            file.seek(start)
+            while chunk := file.read(1 << 20):
+                yield splitter.feed(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio.base_subprocess import BaseSubprocessTransport
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,22 @@ async def test_after_done_nothing_counts(tmp_path: Path) -> None:
         job = await api.wait(await submit(api, ["say", {"type": "done"}], ["say", late], ["exit", 1]))
         assert job["status"] == "COMPLETED"
         assert "late" not in await types(api, job["id"])
+
+
+async def test_nobody_else_takes_the_exit_status_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport that is closed asks for the status itself; when it gets it, asyncio warns and makes one up."""
+    known: list[int | None] = []
+    close = BaseSubprocessTransport.close
+
+    def closed(transport: BaseSubprocessTransport) -> None:
+        known.append(transport.get_returncode())
+        close(transport)
+
+    monkeypatch.setattr(BaseSubprocessTransport, "close", closed)
+    async with running(tmp_path / "d", pipelines=pipeline(tmp_path / "p")) as api:
+        await api.wait(await submit(api, ["say", {"type": "done"}], ["sleep", 60]))
+    assert known
+    assert None not in known
 
 
 async def test_a_checkpoint_is_listed_and_goes_into_another_job(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import signal
 import socket
 import sqlite3
 import stat
+import statistics
+import time
 from pathlib import Path
 
 import httpx
@@ -179,6 +181,17 @@ async def test_a_second_service_on_the_folder_is_refused_but_a_command_may_look(
         async with running(tmp_path) as other, service.client() as api:
             job = await other.submit("babble")
             assert (await api.wait(job["id"]))["status"] == "COMPLETED"
+
+
+async def test_an_answer_does_not_wait_for_an_acknowledgement(tmp_path: Path) -> None:
+    with served(tmp_path) as service:
+        async with service.client() as api:
+            taken = []
+            for _ in range(20):
+                began = time.perf_counter()
+                await api.http.get("/batch/jobs")
+                taken.append(time.perf_counter() - began)
+    assert statistics.median(taken) < 0.035  # a delayed acknowledgement takes 40 ms, each time
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

@@ -140,8 +140,7 @@ async def run_worker(task: Task, sink: Sink) -> None:
         _kill_group(transport.get_pid())
         await asyncio.shield(_buried(transport, protocol, task))
     await reading.rest()
-    if not reading.done:
-        _judge(task, reading.failure, transport.get_returncode())
+    _judge(task, reading, transport.get_returncode())
 
 
 async def _buried(transport: asyncio.SubprocessTransport, protocol: _Protocol, task: Task) -> None:
@@ -193,6 +192,8 @@ class _Reading:
         await self._deliver(self._splitter.end())
 
     async def _deliver(self, lines: list[Line]) -> None:
+        if self.done:
+            return  # nothing after it counts
         for number, line in enumerate(lines):
             if isinstance(line, ErrorLine) and self.failure is None:
                 self.failure = line.error.model_dump(exclude_none=True)
@@ -219,10 +220,10 @@ async def _follow(reading: _Reading, protocol: _Protocol) -> None:
                 await asyncio.wait_for(protocol.ended.wait(), LOOK)
 
 
-def _judge(task: Task, failure: dict[str, Any] | None, status: int | None) -> None:
-    if failure is not None:
-        raise WorkerFailed(task, failure)
-    if status != 0:
+def _judge(task: Task, reading: _Reading, status: int | None) -> None:
+    if reading.failure is not None:
+        raise WorkerFailed(task, reading.failure)
+    if status != 0 and not reading.done:
         raise WorkerFailed(task, _died(task, status, _tail(task.stderr)))
 
 
