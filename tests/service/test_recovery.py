@@ -46,7 +46,7 @@ class Dead:
         store.create(NewJob(self.org, body, "1.0.0", {"worker": {"parallelism": 2}}, frozenset()), None)
         head = self.attempts.head()
         assert head
-        admitted = self.attempts.admit(head[0])
+        admitted = self.attempts.admit(head)
         assert admitted
         self.job: Job = admitted[0]
         self.attempts.begin(self.job)
