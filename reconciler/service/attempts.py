@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -132,13 +132,12 @@ class Attempts:
         log_event(tx, job.id, "attempt_failed", "WARN", message, at=self._store.now(), payload=error)
         self._store.queue_again(tx, job, not_before=stamp(self._clock() + pause))
 
-    def preempt(self, jobs: Sequence[Job]) -> None:
-        """These jobs are PREEMPTED; their workers are still to be stopped. Those that ended meanwhile are left."""
+    def preempt(self, job: Job) -> None:
+        """The job is PREEMPTED, unless it ended meanwhile; its workers are gone."""
         with self._database.write() as tx:
-            for job in jobs:
-                current = active_job(tx, job.id, job.attempt)
-                if current:
-                    self._preempt(tx, current)
+            current = active_job(tx, job.id, job.attempt)
+            if current:
+                self._preempt(tx, current)
 
     def preempt_active(self) -> None:
         """Nothing runs any more: jobs that were, are PREEMPTED. Only for the process that holds the lock."""
@@ -150,15 +149,14 @@ class Attempts:
         self._store.change(tx, job, JobStatus.PREEMPTED)
         inputs.reset(tx, job.id, only="processing")
 
-    def requeue(self, but: Callable[[str], bool] = lambda _: False) -> None:
-        """Jobs that are PREEMPTED wait again, in their old place; `but` those (by id) whose workers are not gone."""
+    def requeue(self) -> None:
+        """Jobs that are PREEMPTED wait again, in their old place."""
         with self._database.read() as tx:
-            if not [job for job in jobs_in(tx, [JobStatus.PREEMPTED]) if not but(job.id)]:
+            if not jobs_in(tx, [JobStatus.PREEMPTED]):
                 return
         with self._database.write() as tx:
             for job in jobs_in(tx, [JobStatus.PREEMPTED]):
-                if not but(job.id):
-                    self._store.change(tx, job, JobStatus.PENDING)
+                self._store.change(tx, job, JobStatus.PENDING)
 
     def active(self) -> list[Job]:
         """The jobs that the database has as ADMITTED or RUNNING."""

@@ -79,7 +79,7 @@ class Contents:
             _seal(held, relative)
             sync_folder(holder)
             self.publish(content_id)
-        except BaseException:
+        except EscapingOutput:
             self.remove(content_id)
             raise
         return taken / held.name

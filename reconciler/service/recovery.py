@@ -1,4 +1,4 @@
-"""What a service that died has left: its workers are ended, and what they had done before is not lost."""
+"""What workers had done before they were ended, by a service that died or by this one, is not lost."""
 
 from __future__ import annotations
 
@@ -30,16 +30,23 @@ def recover(folder: DataFolder, attempts: Attempts) -> None:
     if killed:
         _log.warning("ended %d processes that an earlier service had left behind", killed)
     for job in attempts.active():
-        try:
-            _take_up(job, folder.attempt(job.id, job.attempt), attempts)
-        except Superseded:
-            continue
-        except (OSError, ValueError, KeyError):
-            _log.exception("what job %s had written cannot be read; it runs again", job.id)
+        take_up(job, folder.attempt(job.id, job.attempt), attempts)
     attempts.preempt_active()
     attempts.requeue()
     for path in folder.runs.iterdir():
         shutil.rmtree(path, ignore_errors=True)
+
+
+def take_up(job: Job, folder: Path, attempts: Attempts) -> None:
+    """Record what the workers of an attempt had written in its folder before they were ended, and end the job if that
+    is all of its work. Nothing happens when the attempt no longer counts.
+    """
+    try:
+        _take_up(job, folder, attempts)
+    except Superseded:
+        return
+    except (OSError, ValueError, KeyError):
+        _log.exception("what job %s had written cannot be read; it runs again", job.id)
 
 
 def _take_up(job: Job, folder: Path, attempts: Attempts) -> None:

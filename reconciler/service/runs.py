@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.service.attempts import Attempts, Superseded
 from reconciler.service.contents import EscapingOutput
+from reconciler.service.diskfaults import disk_fault
 from reconciler.service.engines.local import Sink, Task, WorkerFailed, run_worker
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
@@ -22,13 +23,13 @@ from reconciler.service.registry import Pipeline
 
 _log = logging.getLogger(__name__)
 PROTOCOL = 1
-DATABASE_PAUSE = 0.5  # seconds until a database that could not be written is tried again
+DISK_PAUSE = 0.5  # seconds until a disk that could not be used is tried again
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one attempt consists of. `folder` is its own and is removed at its end."""
+    """What one attempt consists of. `folder` is its own."""
 
     job: Job
     pipeline: Pipeline | None
@@ -63,30 +64,31 @@ def share(pipeline: Pipeline, inputs: Sequence[PinnedInput], indexes: int) -> li
 
 
 async def insist(write: Callable[..., T], *args: Any) -> T:
-    """`write(*args)`, in a thread, again and again while the database cannot be written: the disk is full, say.
+    """`write(*args)`, in a thread, again and again while the disk is full or cannot be used.
 
     What workers have said lies in files meanwhile, so nothing is lost by waiting.
     """
     while True:
         try:
             return await asyncio.to_thread(write, *args)
-        except sqlite3.OperationalError:
-            _log.exception("the database cannot be written; trying again")
-            await asyncio.sleep(DATABASE_PAUSE)
+        except (sqlite3.Error, OSError) as error:
+            if disk_fault(error) is None:
+                raise
+            _log.exception("what a job does cannot be recorded; trying again")
+            await asyncio.sleep(DISK_PAUSE)
 
 
 async def carry_out(run: Run, attempts: Attempts) -> None:
-    """Run all indexes and record how it ended. When cancelled, the workers are killed and nothing is recorded."""
-    try:
+    """Run all indexes and record how it ended. When cancelled, the workers are killed and nothing is recorded.
+
+    What they wrote stays in the run's folder, for `recovery.take_up`.
+    """
+    with suppress(Superseded):
         await insist(attempts.begin, run.job)
         if run.pipeline is None:
             await insist(attempts.end, run.job, _no_pipeline(run.job))
         else:
             await _run_indexes(run, run.pipeline, attempts)
-    except Superseded:
-        return
-    finally:
-        shutil.rmtree(run.folder, ignore_errors=True)
 
 
 async def _run_indexes(run: Run, pipeline: Pipeline, attempts: Attempts) -> None:

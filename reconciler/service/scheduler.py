@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import sqlite3
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
-from reconciler.service.recovery import recover
+from reconciler.service.recovery import recover, take_up
 from reconciler.service.runs import Run, carry_out, width
 from reconciler.service.uploads import Uploads
 
@@ -27,6 +28,14 @@ class _Running:
     task: asyncio.Task[None]
     number: int  # counts starts
     ending: bool = False
+    preempted: bool = False
+
+    def end(self, *, preempted: bool = False) -> None:
+        """Kill its workers. A second cancel would break into the clean-up after the first."""
+        if not self.ending:
+            self.ending = True
+            self.preempted = preempted
+            self.task.cancel()
 
 
 class Scheduler:
@@ -54,6 +63,7 @@ class Scheduler:
         self._capacity = capacity
         self._running: dict[str, _Running] = {}
         self._broken: list[tuple[Job, BaseException]] = []
+        self._killed: list[_Running] = []
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -102,7 +112,8 @@ class Scheduler:
         try:
             await self._end_superseded()
             await self._fail_broken()
-            await asyncio.to_thread(self._attempts.requeue, self._running.__contains__)
+            await self._settle_killed()
+            await asyncio.to_thread(self._attempts.requeue)
             while await self._admit_next():
                 pass
         except sqlite3.OperationalError:
@@ -118,17 +129,15 @@ class Scheduler:
         inputs = await asyncio.to_thread(self._attempts.inputs, job)
         needed = width(job, self._attempts.pipeline(job), inputs, self._capacity) - self.free
         if needed > 0:
-            victims = self._victims(job, needed)
-            if victims:
-                await asyncio.to_thread(self._attempts.preempt, victims)
-                await self._end_superseded()
+            for victim in self._victims(job, needed):
+                victim.end(preempted=True)
             return False
         admitted = await asyncio.to_thread(self._attempts.admit, job)
         if admitted is not None:
             await self._start(*admitted)
         return True
 
-    def _victims(self, job: Job, needed: int) -> list[Job]:
+    def _victims(self, job: Job, needed: int) -> list[_Running]:
         """Whom to preempt so that `needed` more slots come free for `job`; nobody when that does not suffice.
 
         Slots of runs that are being ended already count as free: they come without further harm.
@@ -140,7 +149,7 @@ class Scheduler:
         for each in lower:
             if needed <= 0:
                 break
-            chosen.append(each.run.job)
+            chosen.append(each)
             needed -= each.run.indexes
         return chosen if needed <= 0 else []
 
@@ -178,7 +187,11 @@ class Scheduler:
     def _ended(self, job: Job) -> None:
         ended = self._running.pop(job.id)
         self._woken.set()
-        if not ended.task.cancelled() and (error := ended.task.exception()):
+        if ended.task.cancelled():
+            self._killed.append(ended)
+            return
+        shutil.rmtree(ended.run.folder, ignore_errors=True)
+        if error := ended.task.exception():
             _log.error("the run of job %s broke", job.id, exc_info=error)
             self._broken.append((job, error))
 
@@ -199,15 +212,25 @@ class Scheduler:
     async def _end_superseded(self) -> None:
         jobs = [each.run.job for each in self._running.values()]
         for job in await asyncio.to_thread(self._attempts.superseded, jobs):
-            running = self._running.get(job.id)
-            if running and not running.ending:  # a second cancel would break into the clean-up after the first
-                running.ending = True
-                running.task.cancel()
+            if job.id in self._running:
+                self._running[job.id].end()
+
+    async def _settle_killed(self) -> None:
+        """What killed workers had written counts: a job that was done by then is COMPLETED, and not PREEMPTED."""
+        while self._killed:
+            await asyncio.to_thread(self._settle, self._killed[-1])
+            self._killed.pop()
+
+    def _settle(self, killed: _Running) -> None:
+        take_up(killed.run.job, killed.run.folder, self._attempts)
+        if killed.preempted:
+            self._attempts.preempt(killed.run.job)
+        shutil.rmtree(killed.run.folder, ignore_errors=True)
 
     async def _preempt_all(self) -> None:
         running = list(self._running.values())
         for each in running:
-            if not each.ending:
-                each.task.cancel()
+            each.end(preempted=True)
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
+        await self._settle_killed()
         await asyncio.to_thread(self._attempts.preempt_active)

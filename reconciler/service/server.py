@@ -59,7 +59,7 @@ def serve(
     settings = settings or Settings()
     demand_key(host, port, key, key_file=keys_file is not None)
     layer = _layers(settings, log_format, faults)
-    folder = DataFolder(data.absolute())
+    folder = DataFolder(data.resolve())
     folder.prepare()
     key_file = None
     if key is None and keys_file is None:

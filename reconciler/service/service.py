@@ -62,7 +62,7 @@ def open_service(
     if slots < 1:
         raise ServiceError(f"a capacity of {slots} runs nothing", "give at least 1")
     known = registry.load([registry.BUNDLED] if pipelines is None else [registry.BUNDLED, pipelines])
-    folder = DataFolder(data.absolute())
+    folder = DataFolder(data.resolve())
     folder.prepare()
     with folder.setup():
         secret = folder.secret("link-secret")

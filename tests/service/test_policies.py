@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio.base_subprocess import BaseSubprocessTransport
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripting import pipeline, submit, types
-from service_client import gone, running
+from service_client import Api, gone, running
+
+from reconciler.service.engines import local
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +38,41 @@ async def test_a_higher_priority_preempts_and_the_preempted_job_runs_again(tmp_p
         assert high["completed_at"] <= ended["started_at"]
         assert ended["completed_at"] <= other["started_at"]  # it kept its place in the queue
         assert "job_preempted" in await types(api, low)
+
+
+DONE_UNSEEN: tuple[list[Any], ...] = (["each"], ["say", {"type": "done"}])
+
+
+async def done_but_not_seen(api: Api, folder: Path, key: str) -> str:
+    """A job whose worker has said that it is done, and does not end; the service has not looked since."""
+    job_id = await submit(api, *DONE_UNSEEN, ["note", str(folder / "said")], ["sleep", 60], key=key, files=("a",))
+    while not (folder / "said").exists():
+        await asyncio.sleep(0.01)
+    assert (await api.job(job_id))["status"] == "RUNNING"
+    return job_id
+
+
+async def test_what_a_preempted_worker_had_done_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "LOOK", 60)
+    folder = pipeline(pipeline(tmp_path / "p", "low", priority=-1), "high")
+    async with running(tmp_path / "d", pipelines=folder, capacity=1) as api:
+        job_id = await done_but_not_seen(api, tmp_path, "low")
+        await api.wait(await submit(api, key="high"))
+        job = await api.wait(job_id)
+        assert (job["status"], job["preemption_count"]) == ("COMPLETED", 0)
+        assert [o["data"]["filename"] for o in await api.rows(job_id, "outputs")] == ["a.1.txt"]
+
+
+async def test_what_a_worker_had_done_when_the_service_stops_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "LOOK", 60)
+    folder = pipeline(tmp_path / "p")
+    async with running(tmp_path / "d", pipelines=folder) as api:
+        job_id = await done_but_not_seen(api, tmp_path, "scripted")
+    async with running(tmp_path / "d", pipelines=folder, run_jobs=False) as api:
+        assert (await api.job(job_id))["status"] == "COMPLETED"
+    assert list((tmp_path / "d" / "runs").iterdir()) == []
 
 
 async def test_nobody_is_preempted_by_an_equal_or_when_it_would_not_make_room(tmp_path: Path) -> None:
