@@ -19,15 +19,14 @@ from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
 from reconciler.service.metrics import Measured
-from reconciler.service.middleware import HONORED, Announce, BearerAuth, Gate, JsonBodies, error_response
+from reconciler.service.middleware import HONORED, PROBES, Announce, BearerAuth, JsonBodies, error_response
 from reconciler.service.ratelimit import Buckets, RateLimit
 from reconciler.service.routes import details, files, health, jobs, metrics, page, pipelines, uploads
 from reconciler.service.routes.context import Context, known_query
 
 _log = logging.getLogger(__name__)
 PREFIX = "/v0.5"
-_OPEN = frozenset({"/healthz", "/readyz"})  # without a key
-_UNLIMITED = _OPEN | {"/metrics"}
+_UNLIMITED = PROBES | {"/metrics"}
 _ERRORS: dict[int | str, dict[str, Any]] = {400: {"model": wire.ErrorEnvelope}}  # so that the document has the model
 
 
@@ -46,7 +45,7 @@ def create_app(context: Context, *, keys: Keys | None, default_org: str) -> Fast
     app.add_middleware(JsonBodies, limit=settings.body_limit, others={f"{PREFIX}/files/base64": settings.base64_limit})
     if settings.rate_limit is not None:
         app.add_middleware(RateLimit, buckets=Buckets(settings.rate_limit), exempt=_UNLIMITED)
-    app.add_middleware(Gate, guard=lambda inner: BearerAuth(inner, keys=keys, default=default_org), open_to_all=_OPEN)
+    app.add_middleware(BearerAuth, keys=keys, default=default_org)
     app.add_middleware(Measured, metrics=context.metrics)
     app.add_middleware(Announce)
     return app

@@ -21,6 +21,7 @@ from typing import IO, Any, Literal
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reconciler.service.middleware import at_start
 from reconciler.service.protocol import printable
 
 LogFormat = Literal["text", "json"]
@@ -106,15 +107,13 @@ class RequestLog:
         request_id = f"req-{uuid.uuid4()}"
         status: int | None = None  # stays None when the client left before
 
-        async def noted(message: Message) -> None:
+        def note(start: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
-            await send(message)
+            status = start["status"]
+            MutableHeaders(scope=start)["X-Request-Id"] = request_id
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, at_start(send, note))
         finally:
             request = {
                 "method": scope["method"],

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reconciler.service import wire
 from reconciler.service.database import Database
 from reconciler.service.jobs import JobStatus
+from reconciler.service.middleware import at_start
 from reconciler.service.scheduler import Scheduler
 
 # Anybody may send any method and path: labels are taken from what there is, so that their number stays bounded.
@@ -91,14 +92,12 @@ class Measured:
         began = self._clock()
         status = 500  # what an exception that nothing takes ends in
 
-        async def noted(message: Message) -> None:
+        def note(start: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+            status = start["status"]
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, at_start(send, note))
         finally:
             self._metrics.count(scope["method"], _template(scope), status, self._clock() - began)
 

@@ -15,8 +15,9 @@ from reconciler.service.errors import ApiError, envelope, refuse
 from reconciler.service.keys import Keys
 
 HONORED = "Idempotency-Key-Honored"
-# The page, which holds nothing of anybody's, needs no key: exactly `/`, and what is below `/page/`.
-PAGE, PAGE_PARTS, DOCUMENT = "/", "/page/", "/openapi.json"  # what needs no key
+PROBES = frozenset({"/healthz", "/readyz"})
+_READ_FREELY = frozenset({"/", "/openapi.json"})  # the page, which has nobody's data in it; the API
+_PAGE_PARTS = "/page/"
 _SIGNED = re.compile(r"/v0\.5/files/uploads/[^/]+/parts/[0-9]+")
 _LONG = 1 << 20  # bytes; a longer body is checked in a thread, so that others need not wait
 
@@ -41,6 +42,25 @@ def signed(scope: Scope) -> bool:
     return scope["method"] == "PUT" and _SIGNED.fullmatch(scope["path"]) is not None
 
 
+def needs_key(scope: Scope) -> bool:
+    """Whether the request is only for who has a key."""
+    path = str(scope["path"])
+    if path in PROBES or signed(scope):
+        return False
+    return scope["method"] != "GET" or not (path in _READ_FREELY or path.startswith(_PAGE_PARTS))
+
+
+def at_start(send: Send, note: Callable[[Message], None]) -> Send:
+    """`send`, with the start of the answer shown to `note`, which may change its headers."""
+
+    async def noted(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            note(message)
+        await send(message)
+
+    return noted
+
+
 class Announce:
     """Every answer says that idempotency keys are honoured, so that clients may rely on it."""
 
@@ -48,32 +68,16 @@ class Announce:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def announced(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HONORED] = "true"
-            await send(message)
-
-        await self._app(scope, receive, announced if scope["type"] == "http" else send)
-
-
-class Gate:
-    """Requests pass `guard`, but for those to the paths in `open_to_all`."""
-
-    def __init__(self, app: ASGIApp, *, guard: Callable[[ASGIApp], ASGIApp], open_to_all: frozenset[str]) -> None:
-        self._app = app
-        self._guarded = guard(app)
-        self._open = open_to_all
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        free = scope["type"] == "http" and scope["path"] in self._open
-        await (self._app if free else self._guarded)(scope, receive, send)
+        if scope["type"] == "http":
+            send = at_start(send, lambda start: MutableHeaders(scope=start).update({HONORED: "true"}))
+        await self._app(scope, receive, send)
 
 
 class BearerAuth:
     """Refuses requests without a key, and says whose key it was in the request's state, as `org_id`.
 
-    With no keys set, everything passes and belongs to the organisation `default`. What is `signed` passes without a
-    key and without an organisation.
+    With no keys set, everything passes and belongs to the organisation `default`. What needs no key passes without an
+    organisation.
     """
 
     def __init__(self, app: ASGIApp, *, keys: Keys | None, default: str) -> None:
@@ -82,7 +86,7 @@ class BearerAuth:
         self._default = default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not signed(scope) and not _open(scope):
+        if scope["type"] == "http" and needs_key(scope):
             try:
                 scope.setdefault("state", {})["org_id"] = self._organisation(Headers(scope=scope))
             except ApiError as error:
@@ -102,11 +106,6 @@ class BearerAuth:
         if scheme.lower() == "bearer" and organisation is not None:
             return organisation
         raise refuse(401, "unauthorized", "the API key is none of this service's", "check ATAI_API_KEY")
-
-
-def _open(scope: Scope) -> bool:
-    path = str(scope["path"])
-    return scope["method"] == "GET" and (path in {PAGE, DOCUMENT} or path.startswith(PAGE_PARTS))
 
 
 class JsonBodies:

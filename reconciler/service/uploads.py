@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from reconciler.service.attributes import attributes
 from reconciler.service.clock import Clock, stamp
@@ -190,16 +191,8 @@ class Uploads:
             places = self._places(upload, tokens)
             with self._database.read() as tx:
                 _check_free(tx, org_id, upload.filename)  # said before the work rather than after it
-            self._contents.remove(upload.file_uid)  # what a killed process may have left of this same step
-            joined = self._parts.joined(upload_id, places)
-            try:
-                path = self._contents.receive(upload.file_uid, upload.filename, joined)
-            except BaseException:
-                self._contents.remove(upload.file_uid)
-                raise
-            finally:
-                joined.close()
-            corrupt = checksum is not None and checksum != joined.checksum
+            path, came = self._put_together(upload, places)
+            corrupt = checksum is not None and checksum != came
             small = not corrupt and upload.num_bytes <= self._settings.upload_limit
             found = attributes(path, upload.file_type) if small else {}
             if corrupt:
@@ -230,10 +223,23 @@ class Uploads:
             raise refuse(
                 400,
                 "integrity_mismatch",
-                f"the checksum of the {upload.num_bytes} bytes that came is {joined.checksum}, not {checksum}",
+                f"the checksum of the {upload.num_bytes} bytes that came is {came}, not {checksum}",
                 "the file is corrupt and its bytes are gone; begin a new upload under its name",
             )
         return stored
+
+    def _put_together(self, upload: Upload, places: Sequence[str]) -> tuple[Path, str]:
+        """The file that the parts make, not yet published, and its checksum."""
+        self._contents.remove(upload.file_uid)  # what a killed process may have left of this same step
+        joined = self._parts.joined(upload.id, places)
+        try:
+            path = self._contents.receive(upload.file_uid, upload.filename, joined)
+        except BaseException:
+            self._contents.remove(upload.file_uid)
+            raise
+        finally:
+            joined.close()
+        return path, joined.checksum
 
     def _places(self, upload: Upload, tokens: Mapping[int, str]) -> list[str]:
         with self._database.read() as tx:
