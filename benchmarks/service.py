@@ -134,7 +134,7 @@ class Target:
             case "get":
                 return lambda connection: connection.ask("GET", f"/batch/jobs/{self.job_id}")
             case _:
-                return lambda connection: connection.ask("GET", "/batch/jobs?limit=20")
+                return lambda connection: connection.ask("GET", "/batch/jobs?limit=10")
 
 
 def new_job(name: str) -> dict[str, Any]:

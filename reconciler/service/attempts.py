@@ -22,7 +22,7 @@ from reconciler.service.jobs import ACTIVE, Job, JobStatus
 from reconciler.service.protocol import Line
 from reconciler.service.recording import Recorded, Recorder, Speaker, recorded
 from reconciler.service.registry import Pipeline, Registry
-from reconciler.service.store import Store, active_job, drop_results, jobs_in, queue_heads
+from reconciler.service.store import Store, active_job, drop_results, end_waits, have_waited, jobs_in, queue_heads
 
 
 class Superseded(Exception):
@@ -45,8 +45,13 @@ class Attempts:
 
     def head(self) -> Job | None:
         """Whose turn it is: the head of the queue with the highest priority, the older of equals."""
+        now = self._store.now()
         with self._database.read() as tx:
-            heads = queue_heads(tx, self._store.now())
+            heads, waited = queue_heads(tx), have_waited(tx, now)
+        if waited:
+            with self._database.write() as tx:
+                end_waits(tx, now)
+                heads = queue_heads(tx)
         return min(heads, key=lambda each: (-each.priority, each.ticket), default=None)
 
     def inputs(self, job: Job) -> list[PinnedInput]:

@@ -144,7 +144,10 @@ MIGRATIONS = (
     ALTER TABLE jobs_2 RENAME TO jobs;
     CREATE INDEX jobs_newest ON jobs(org_id, seq);
     CREATE INDEX jobs_status ON jobs(status, org_id, seq);
-    CREATE INDEX jobs_queue ON jobs(pipeline_type, priority DESC, turn, ticket) WHERE status = 'PENDING';
+    CREATE INDEX jobs_queue ON jobs(pipeline_type, priority, turn, ticket) WHERE status = 'PENDING';
+    CREATE INDEX jobs_ready ON jobs(pipeline_type, priority DESC, turn, ticket)
+        WHERE status = 'PENDING' AND not_before IS NULL;
+    CREATE INDEX jobs_later ON jobs(not_before) WHERE status = 'PENDING' AND not_before IS NOT NULL;
 
     -- The last turn given out in a queue to each organisation; '' is the last one that was admitted.
     CREATE TABLE turns (

@@ -305,14 +305,33 @@ def jobs_in(tx: sqlite3.Connection, statuses: Sequence[JobStatus], job_id: str |
     return [job_of(row) for row in tx.execute(query, [*statuses, *([] if job_id is None else [job_id])])]
 
 
-def queue_heads(tx: sqlite3.Connection, now: str) -> list[Job]:
-    """The job whose turn it is in each queue, not counting those that are to wait beyond `now`."""
+def have_waited(tx: sqlite3.Connection, now: str) -> bool:
+    """Whether there are jobs whose wait after a failed attempt is over."""
+    # Without being told, SQLite reads all jobs that wait.
+    query = (
+        "SELECT 1 FROM jobs INDEXED BY jobs_later"
+        " WHERE status = 'PENDING' AND not_before IS NOT NULL AND not_before <= ? LIMIT 1"
+    )
+    return tx.execute(query, (now,)).fetchone() is not None
+
+
+def end_waits(tx: sqlite3.Connection, now: str) -> None:
+    """Let those jobs take their turn."""
+    tx.execute(
+        "UPDATE jobs INDEXED BY jobs_later SET not_before = NULL"
+        " WHERE status = 'PENDING' AND not_before IS NOT NULL AND not_before <= ?",
+        (now,),
+    )
+
+
+def queue_heads(tx: sqlite3.Connection) -> list[Job]:
+    """The job whose turn it is in each queue, not counting those that wait after a failed attempt."""
     heads = []
     for (pipeline_type,) in tx.execute("SELECT DISTINCT pipeline_type FROM queue_counts").fetchall():
         row = tx.execute(
             "SELECT * FROM jobs WHERE status = 'PENDING' AND pipeline_type = ?"
-            " AND (not_before IS NULL OR not_before <= ?) ORDER BY priority DESC, turn, ticket LIMIT 1",
-            (pipeline_type, now),
+            " AND not_before IS NULL ORDER BY priority DESC, turn, ticket LIMIT 1",
+            (pipeline_type,),
         ).fetchone()
         if row:
             heads.append(job_of(row))

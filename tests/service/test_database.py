@@ -92,6 +92,26 @@ def test_who_reads_does_not_wait_for_who_writes(tmp_path: Path) -> None:
     database.close()
 
 
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("SELECT * FROM jobs WHERE org_id = 'o' ORDER BY seq DESC LIMIT 20", "jobs_newest"),
+        ("SELECT * FROM jobs WHERE org_id = 'o' AND status IN ('FAILED') ORDER BY seq DESC LIMIT 20", "jobs_status"),
+        (
+            "SELECT * FROM jobs WHERE status = 'PENDING' AND pipeline_type = 'batch' AND not_before IS NULL"
+            " ORDER BY priority DESC, turn, ticket LIMIT 1",
+            "jobs_ready",
+        ),
+    ],
+)
+def test_what_is_asked_often_reads_an_index_in_its_order(tmp_path: Path, query: str, index: str) -> None:
+    database = Database(tmp_path / "service.db")
+    with database.read() as tx:
+        steps = [row["detail"] for row in tx.execute(f"EXPLAIN QUERY PLAN {query}")]
+    database.close()
+    assert [index in step for step in steps] == [True], steps  # one step: nothing is sorted
+
+
 ORGANISATIONS = ("a", "b")
 JOBS = st.tuples(st.sampled_from(ORGANISATIONS), st.sampled_from(("batch", "training")), st.sampled_from((-1, 0, 5)))
 MOVES = st.tuples(st.integers(0, 30), st.sampled_from(JobStatus))
