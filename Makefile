@@ -86,5 +86,5 @@ schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots 
 	$(RUN) schema service > schemas/service.openapi.json
 	$(RUN) --endpoint local pipelines pull
 
-conformance: .venv/developing  ## Hold the service against its OpenAPI document with schemathesis (a minute)
-	$(BIN)/python -m pytest -m slow tests/service/test_openapi.py
+conformance: .venv/developing  ## The service against its OpenAPI document, bad clients, full disks, a busy day (minutes)
+	$(BIN)/python -m pytest -m 'slow and not browser' tests/service --ignore tests/service/test_service_kills.py
