@@ -244,7 +244,8 @@ MIGRATIONS = (
     CREATE INDEX inputs_checkpoint ON inputs(checkpoint_id) WHERE checkpoint_id IS NOT NULL;
     CREATE INDEX progress_input ON progress(job_id, input_id, id);
 
-    -- How far what each index of an attempt has written is recorded; `done`: nothing more counts.
+    -- How far what each index of an attempt has written is recorded. It said that it is `done`, or has a `failure`
+    -- (the error of the job, as JSON); which of them came first counts.
     CREATE TABLE indexes (
         job_id TEXT NOT NULL REFERENCES jobs(id),
         attempt INTEGER NOT NULL,
@@ -252,6 +253,7 @@ MIGRATIONS = (
         position INTEGER NOT NULL DEFAULT 0,
         kept INTEGER NOT NULL DEFAULT 0,
         done INTEGER NOT NULL DEFAULT 0,
+        failure TEXT,
         PRIMARY KEY (job_id, attempt, idx)
     ) WITHOUT ROWID;
 

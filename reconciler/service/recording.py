@@ -28,6 +28,7 @@ from reconciler.service.protocol import (
     Line,
     OutputLine,
     ProgressLine,
+    printable,
 )
 
 MOST_ENTRIES = 50_000  # events and progress of one index; a worker that talks without end must not fill the disk
@@ -47,18 +48,22 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How far an index is recorded: bytes, lines, and whether it said that it is done."""
+    """How far an index is recorded: bytes, lines, and whether it said that it is done, or why it failed."""
 
-    position: int
-    lines: int
-    done: bool
+    position: int = 0
+    lines: int = 0
+    done: bool = False
+    failure: dict[str, Any] | None = None
 
 
 def recorded(tx: sqlite3.Connection, job: Job, index: int) -> Recorded:
     """How far the index of the job's attempt is recorded."""
-    query = "SELECT position, kept, done FROM indexes WHERE job_id = ? AND attempt = ? AND idx = ?"
+    query = "SELECT position, kept, done, failure FROM indexes WHERE job_id = ? AND attempt = ? AND idx = ?"
     row = tx.execute(query, (job.id, job.attempt, index)).fetchone()
-    return Recorded(row["position"], row["kept"], bool(row["done"])) if row else Recorded(0, 0, done=False)
+    if row is None:
+        return Recorded()
+    failure = json.loads(row["failure"]) if row["failure"] else None
+    return Recorded(row["position"], row["kept"], bool(row["done"]), failure)
 
 
 class Recorder:
@@ -76,21 +81,37 @@ class Recorder:
         Raises `EscapingOutput` for an output that cannot be taken; what came before it is written.
         """
         before = recorded(self._tx, self._speaker.job, self._speaker.index)
-        done = before.done
-        number = before.lines
+        done, failure, number = before.done, before.failure, before.lines
         try:
             for line in lines:
                 if done:
                     break
-                done = isinstance(line, DoneLine)
                 number += 1
+                if isinstance(line, ErrorLine) and failure is None:
+                    failure = line.error.model_dump(exclude_none=True)
+                done = isinstance(line, DoneLine) and failure is None
                 self._line(line, number)
+        except EscapingOutput as error:
+            failure = failure or invalid_output(error, self._speaker.index)
+            raise
         finally:
-            self._tx.execute(
-                "INSERT INTO indexes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " position = excluded.position, kept = excluded.kept, done = excluded.done",
-                (self._speaker.job.id, self._speaker.job.attempt, self._speaker.index, position, number, done),
-            )
+            self._keep(Recorded(position, number, done, failure))
+
+    def _keep(self, now: Recorded) -> None:
+        self._tx.execute(
+            "INSERT INTO indexes (job_id, attempt, idx, position, kept, done, failure) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET position = excluded.position, kept = excluded.kept, done = excluded.done,"
+            " failure = excluded.failure",
+            (
+                self._speaker.job.id,
+                self._speaker.job.attempt,
+                self._speaker.index,
+                now.position,
+                now.lines,
+                now.done,
+                json.dumps(now.failure) if now.failure else None,
+            ),
+        )
 
     def _line(self, line: Line, number: int) -> None:
         foreign = _foreign_input(self._speaker, line)
@@ -211,6 +232,11 @@ class Recorder:
                 self._now(),
             ),
         )
+
+
+def invalid_output(error: EscapingOutput, index: int) -> dict[str, Any]:
+    """The error of a job with an output that cannot be taken over."""
+    return {"code": "invalid_output", "message": printable(str(error)), "details": {"index": index}}
 
 
 def _foreign_input(speaker: Speaker, line: Line) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from reconciler.service.contents import EscapingOutput
 from reconciler.service.engines import strays
 from reconciler.service.folder import DataFolder
 from reconciler.service.jobs import Job
-from reconciler.service.protocol import DoneLine, ErrorLine, Line, LineSplitter
+from reconciler.service.protocol import LineSplitter
+from reconciler.service.recording import Speaker
 from reconciler.service.runs import speaker
 
 _log = logging.getLogger(__name__)
@@ -59,47 +60,25 @@ def _take_up(job: Job, folder: Path, attempts: Attempts) -> None:
     blamed: list[str] = []
     for greeting in greetings:
         who = speaker(job, pipeline, greeting)
+        _record_rest(who, folder / str(who.index) / "stdout", attempts)
         state = attempts.recorded(job, who.index)
-        said = folder / str(who.index) / "stdout"
-        lines, end = _read(said, state.position)
-        if lines and not state.done:
-            try:
-                attempts.record(who, lines, end)
-            except EscapingOutput as escaping:
-                error = error or {"code": "invalid_output", "message": str(escaping)}
-        failure = _failure(said)
-        if failure is not None and error is None:
-            error, blamed = failure, list(who.input_ids)
-        done += state.done or any(isinstance(line, DoneLine) for line in lines)
+        if state.failure is not None and error is None:
+            error, blamed = state.failure, list(who.input_ids)
+        done += state.done
     if error is not None:
         attempts.end(job, error, blamed)
     elif done == greetings[0]["parallelism"]:
         attempts.end(job, None)
 
 
-def _read(said: Path, start: int) -> tuple[list[Line], int]:
-    """The lines from `start` on, and where they end. A last line without its end was cut off, and is dropped."""
-    splitter = LineSplitter()
-    lines = [line for batch in _batches(said, start, splitter) for line in batch]
-    return lines, start + splitter.consumed
-
-
-def _failure(said: Path) -> dict[str, Any] | None:
-    """The first error that the worker named, unless it had said before that it was done. It may have been recorded
-    already, by a service that died before it acted on it.
-    """
-    for batch in _batches(said, 0, LineSplitter()):
-        for line in batch:
-            if isinstance(line, ErrorLine):
-                return line.error.model_dump(exclude_none=True)
-            if isinstance(line, DoneLine):
-                return None
-    return None
-
-
-def _batches(said: Path, start: int, splitter: LineSplitter) -> Iterator[list[Line]]:
-    if said.is_file():
-        with said.open("rb") as file:
-            file.seek(start)
-            while chunk := file.read(1 << 20):
-                yield splitter.feed(chunk)
+def _record_rest(who: Speaker, said: Path, attempts: Attempts) -> None:
+    """Record what the index wrote and nobody has recorded. A last line without its end was cut off, and is dropped."""
+    start = attempts.recorded(who.job, who.index).position
+    if not said.is_file():
+        return
+    with said.open("rb") as file, suppress(EscapingOutput):  # which is recorded as the failure of the index
+        file.seek(start)
+        splitter = LineSplitter()
+        while chunk := file.read(1 << 20):
+            if lines := splitter.feed(chunk):
+                attempts.record(who, lines, start + splitter.consumed)

@@ -17,8 +17,8 @@ from reconciler.service.diskfaults import disk_fault
 from reconciler.service.engines.local import Sink, Task, WorkerFailed, run_worker
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
-from reconciler.service.protocol import Line, printable
-from reconciler.service.recording import Speaker
+from reconciler.service.protocol import Line
+from reconciler.service.recording import Speaker, invalid_output
 from reconciler.service.registry import Pipeline
 
 _log = logging.getLogger(__name__)
@@ -148,9 +148,7 @@ def sink(job: Job, pipeline: Pipeline, task: Task, attempts: Attempts) -> Sink:
         try:
             await insist(attempts.record, who, lines, position)
         except EscapingOutput as error:
-            details = {"index": task.index}
-            fault = {"code": "invalid_output", "message": printable(str(error)), "details": details}
-            raise WorkerFailed(task, fault) from error
+            raise WorkerFailed(task, invalid_output(error, task.index)) from error
 
     return keep
 

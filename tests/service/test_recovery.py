@@ -14,7 +14,7 @@ from service_client import running
 from reconciler.service import registry
 from reconciler.service.attempts import Attempts
 from reconciler.service.clock import system_clock
-from reconciler.service.contents import Contents
+from reconciler.service.contents import Contents, EscapingOutput
 from reconciler.service.database import DEFAULT_ORGANISATION, Database
 from reconciler.service.folder import DataFolder
 from reconciler.service.jobs import Job
@@ -116,6 +116,19 @@ def test_an_error_fails_the_job_also_when_it_was_recorded_already(
     dead.wrote(1, DONE)
     job = dead.recovered()
     assert (job.status, job.error) == ("FAILED", ERROR["error"])
+
+
+@pytest.mark.parametrize("recorded", [0, 1])
+def test_an_output_that_could_not_be_taken_fails_the_job_also_when_that_was_recorded(dead: Dead, recorded: int) -> None:
+    stray = {"type": "output", "port": "out", "path": "../stray"}
+    if recorded:
+        with pytest.raises(EscapingOutput):
+            dead.wrote(0, stray, DONE, recorded=recorded)
+    else:
+        dead.wrote(0, stray, DONE)
+    dead.wrote(1, DONE)
+    job = dead.recovered()
+    assert (job.status, (job.error or {})["code"]) == ("FAILED", "invalid_output")
 
 
 def test_a_second_death_changes_nothing(dead: Dead) -> None:
