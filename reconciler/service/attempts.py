@@ -184,17 +184,24 @@ class Attempts:
         with self._database.read() as tx:
             return recorded(tx, job, index)
 
-    def record(self, speaker: Speaker, lines: Sequence[Line], position: int) -> None:
-        """Keep what a worker said. Raises `Superseded`, and `EscapingOutput` after keeping all that came before."""
+    def record(self, speaker: Speaker, lines: Sequence[Line], start: int, end: int) -> bool:
+        """Keep what a worker wrote from position `start` to `end`; False when that is not where recording has got to.
+
+        A run that is cancelled may leave a call of this behind in a thread, while another reads on in its place.
+        Raises `Superseded`, and `EscapingOutput` after keeping all that came before.
+        """
         stray: EscapingOutput | None = None
         with self._database.write() as tx:
             self._current(tx, speaker.job)
+            if recorded(tx, speaker.job, speaker.index).position != start:
+                return False
             try:
-                Recorder(tx, self._contents, speaker, self._store.now).record(lines, position)
+                Recorder(tx, self._contents, speaker, self._store.now).record(lines, end)
             except EscapingOutput as error:
                 stray = error
         if stray:
             raise stray
+        return True
 
 
 def _drop_unfinished(tx: sqlite3.Connection, job_id: str) -> list[str]:

@@ -7,7 +7,7 @@ import logging
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from reconciler.service.attempts import Attempts, Superseded
 from reconciler.service.contents import EscapingOutput
@@ -73,12 +73,20 @@ def _take_up(job: Job, folder: Path, attempts: Attempts) -> None:
 
 def _record_rest(who: Speaker, said: Path, attempts: Attempts) -> None:
     """Record what the index wrote and nobody has recorded. A last line without its end was cut off, and is dropped."""
-    start = attempts.recorded(who.job, who.index).position
-    if not said.is_file():
-        return
-    with said.open("rb") as file, suppress(EscapingOutput):  # which is recorded as the failure of the index
-        file.seek(start)
-        splitter = LineSplitter()
-        while chunk := file.read(1 << 20):
-            if lines := splitter.feed(chunk):
-                attempts.record(who, lines, start + splitter.consumed)
+    with suppress(FileNotFoundError, EscapingOutput), said.open("rb") as file:  # the second is recorded as its failure
+        while not _record_from(attempts.recorded(who.job, who.index).position, who, file, attempts):
+            pass
+
+
+def _record_from(begin: int, who: Speaker, file: BinaryIO, attempts: Attempts) -> bool:
+    """Record all from the position on; False when somebody else has recorded more meanwhile."""
+    file.seek(begin)
+    splitter = LineSplitter()
+    start = begin
+    while chunk := file.read(1 << 20):
+        if lines := splitter.feed(chunk):
+            end = begin + splitter.consumed
+            if not attempts.record(who, lines, start, end):
+                return False
+            start = end
+    return True

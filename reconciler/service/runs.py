@@ -144,9 +144,9 @@ def sink(job: Job, pipeline: Pipeline, task: Task, attempts: Attempts) -> Sink:
     """Where the lines of an index go. Raises `Superseded`, and `WorkerFailed` for an output that cannot be taken."""
     who = speaker(job, pipeline, task.greeting)
 
-    async def keep(task: Task, lines: Sequence[Line], position: int) -> None:
+    async def keep(task: Task, lines: Sequence[Line], start: int, end: int) -> None:
         try:
-            await insist(attempts.record, who, lines, position)
+            await insist(attempts.record, who, lines, start, end)
         except EscapingOutput as error:
             raise WorkerFailed(task, invalid_output(error, task.index)) from error
 

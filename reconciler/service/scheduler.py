@@ -122,7 +122,7 @@ class Scheduler:
     async def _admit_next(self) -> bool:
         """Start the job whose turn it is; False when there is none, or no room for it now."""
         job = await asyncio.to_thread(self._attempts.head)
-        if job is None or job.id in self._running:
+        if job is None or job.id in self._running or any(each.run.job.id == job.id for each in self._killed):
             return False  # cancelled and retried: the earlier attempt has to be gone first
         if self.free <= 0 and all(each.run.job.priority >= job.priority for each in self._running.values()):
             return False
@@ -144,7 +144,7 @@ class Scheduler:
         """
         lower = [each for each in self._running.values() if each.run.job.priority < job.priority and not each.ending]
         lower.sort(key=lambda each: (each.run.job.priority, -each.number))
-        needed -= sum(each.run.indexes for each in self._running.values() if each.ending)
+        needed -= sum(each.run.indexes for each in (*self._running.values(), *self._killed) if each.ending)
         chosen = []
         for each in lower:
             if needed <= 0:
@@ -165,8 +165,8 @@ class Scheduler:
 
     @property
     def free(self) -> int:
-        """Slots that nothing runs on."""
-        return self._capacity - sum(each.run.indexes for each in self._running.values())
+        """Slots that nothing runs on. What was killed keeps its own until that is recorded."""
+        return self._capacity - sum(each.run.indexes for each in (*self._running.values(), *self._killed))
 
     async def _start(self, job: Job, inputs: list[PinnedInput]) -> None:
         pipeline = self._attempts.pipeline(job)
@@ -198,7 +198,7 @@ class Scheduler:
     async def _fail_broken(self) -> None:
         """A run that ended in an error of ours (a full disk, a bug) must not leave its job RUNNING."""
         while self._broken:
-            job, error = self._broken[-1]
+            job, error = self._broken[0]
             cause = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
             fault = {
                 "code": "internal_error",
@@ -207,7 +207,7 @@ class Scheduler:
             }
             with contextlib.suppress(Superseded):
                 await asyncio.to_thread(self._attempts.end, job, fault)
-            self._broken.pop()
+            self._broken.pop(0)
 
     async def _end_superseded(self) -> None:
         jobs = [each.run.job for each in self._running.values()]
@@ -218,8 +218,8 @@ class Scheduler:
     async def _settle_killed(self) -> None:
         """What killed workers had written counts: a job that was done by then is COMPLETED, and not PREEMPTED."""
         while self._killed:
-            await asyncio.to_thread(self._settle, self._killed[-1])
-            self._killed.pop()
+            await asyncio.to_thread(self._settle, self._killed[0])
+            self._killed.pop(0)  # others may have come behind it meanwhile
 
     def _settle(self, killed: _Running) -> None:
         take_up(killed.run.job, killed.run.folder, self._attempts)

@@ -65,7 +65,7 @@ class Dead:
             assert known
             splitter = LineSplitter()
             batch = splitter.feed("".join(texts[:recorded]).encode())
-            self.attempts.record(speaker(self.job, known, greeting), batch, splitter.consumed)
+            self.attempts.record(speaker(self.job, known, greeting), batch, 0, splitter.consumed)
 
     def recovered(self) -> Job:
         recover(self.folder, self.attempts)
@@ -129,6 +129,19 @@ def test_an_output_that_could_not_be_taken_fails_the_job_also_when_that_was_reco
     dead.wrote(1, DONE)
     job = dead.recovered()
     assert (job.status, (job.error or {})["code"]) == ("FAILED", "invalid_output")
+
+
+def test_what_two_read_at_once_is_recorded_once(dead: Dead) -> None:
+    dead.wrote(0, EVENT, recorded=1)
+    greeting = json.loads((dead.folder.attempt(dead.job.id, 1) / "0" / "task.json").read_text())
+    known = dead.attempts.pipeline(dead.job)
+    assert known
+    who = speaker(dead.job, known, greeting)
+    text = (json.dumps(EVENT) + "\n").encode()
+    assert not dead.attempts.record(who, LineSplitter().feed(text), 0, len(text))
+    assert dead.said() == 1
+    assert dead.attempts.record(who, LineSplitter().feed(text), len(text), 2 * len(text))
+    assert dead.said() == 2
 
 
 def test_a_second_death_changes_nothing(dead: Dead) -> None:

@@ -59,8 +59,8 @@ class Task:
         return self.folder / "stderr"
 
 
-Sink = Callable[[Task, Sequence[Line], int], Awaitable[None]]
-"""Takes the lines that were written, and the position in the output after them."""
+Sink = Callable[[Task, Sequence[Line], int, int], Awaitable[None]]
+"""Takes lines that were written, and the positions in the output up to which it had been given and now has been."""
 
 
 class WorkerFailed(Exception):
@@ -172,6 +172,7 @@ class _Reading:
         self._sink = sink
         self._splitter = LineSplitter()
         self._position = 0
+        self._delivered = 0
         self.failure: dict[str, Any] | None = None
         self.done = False
 
@@ -202,7 +203,8 @@ class _Reading:
                 del lines[number + 1 :]
                 break
         if lines:
-            await self._sink(self.task, lines, self._splitter.consumed)
+            await self._sink(self.task, lines, self._delivered, self._splitter.consumed)
+            self._delivered = self._splitter.consumed
 
 
 async def _follow(reading: _Reading, protocol: _Protocol) -> None:
