@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m reconciler
 RESULTS := .reconciler/results
+# One more than there are cores: many tests wait for other processes.
+WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance
 
@@ -42,7 +44,7 @@ clean-demo:  ## Forget what the demo did
 	rm -rf .reconciler
 
 test: .venv/developing  ## Run the quick tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 CHROMIUM = @command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)
 
@@ -70,7 +72,7 @@ bench-service: .venv/developing  ## What a request to the service costs, and whe
 	$(BIN)/python benchmarks/service.py
 
 cover: .venv/developing  ## Run the quick tests and show what they do not reach
-	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report term
 
 check: .venv/developing  ## Run the linters and the type checker
 	$(BIN)/ruff check .
@@ -87,4 +89,4 @@ schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots 
 	$(RUN) --endpoint local pipelines pull
 
 conformance: .venv/developing  ## The service against its OpenAPI document, bad clients, full disks, a busy day (minutes)
-	$(BIN)/python -m pytest -m 'slow and not browser' tests/service --ignore tests/service/test_service_kills.py
+	$(BIN)/python -m pytest -m 'slow and not browser' tests/service tests/pipelines --ignore tests/service/test_service_kills.py

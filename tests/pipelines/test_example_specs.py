@@ -166,6 +166,7 @@ def score(results: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_examples_run_and_are_scored(tmp_path: Path) -> None:
     for document in DOCUMENTS:
         run_spec(document, tmp_path / "work", tmp_path / "results" / document["name"])

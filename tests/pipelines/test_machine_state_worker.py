@@ -1,6 +1,7 @@
 """The machine state worker as a process, on held-back recordings of people moving."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_each_result_says_that_the_vendors_model_did_not_run(tmp_path: Path) -> 
     assert "omega_1_5_base is not part of this service" in first["message"]
 
 
+@pytest.mark.slow
 def test_batches_and_overlap_do_not_change_results(tmp_path: Path) -> None:
     overlapping = config(window=40)
     overlapping["reader_config"]["step_size"] = 7
@@ -79,6 +81,7 @@ def test_batches_and_overlap_do_not_change_results(tmp_path: Path) -> None:
     assert small.of_type("progress")[-1]["metrics"]["percent_complete"] == 100.0
 
 
+@pytest.mark.slow
 def test_parallel_indexes_share_the_files_and_agree_with_one(tmp_path: Path) -> None:
     files = [Given(MOTIONS / f"held-back-{number}.csv") for number in (1, 2, 3, 4)]
     whole = classify(tmp_path / "whole", config(), *files)
@@ -179,15 +182,18 @@ def broken_file(folder: Path, how: str) -> Given:
     return copy(folder, rows)
 
 
-@pytest.mark.parametrize(
-    "how", ["empty_file", "row_too_short", "column_ambiguous", "file_too_short", "not_utf8", "not_csv"]
-)
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, how: str) -> None:
-    ended = classify(tmp_path, config(), broken_file(tmp_path, how))
+def test_files_that_cannot_be_read_fail_alone_and_are_named(tmp_path: Path) -> None:
+    codes = ["empty_file", "row_too_short", "column_ambiguous", "file_too_short", "not_utf8", "not_csv"]
+    files = []
+    for code in codes:
+        (tmp_path / code).mkdir()
+        files.append(replace(broken_file(tmp_path / code, code), file_id=f"{code}.csv"))
+    ended = classify(tmp_path / "run", config(), *files, HELD_BACK)
     assert ended.status == 0
-    assert ended.error["code"] == how
-    assert "data.csv" in ended.error["message"]
-    assert ended.outputs == []
+    failed = [event["payload"] for event in ended.of_type("event") if event["event_type"] == "input_failed"]
+    assert sorted(each["code"] for each in failed) == sorted(codes)
+    assert all(f"{each['code']}.csv" in each["message"] for each in failed)
+    assert len(ended.outputs) == 1
 
 
 def test_examples_without_a_class(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from service_client import Served, served
 
 from reconciler.service.pace import Allowance
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.slow]
 HEAD, IDLE, RATE = 0.3, 0.4, 1000.0
 LATE = 5.0  # seconds; bounds a test that fails
 SETTINGS = {"head_time": HEAD, "idle_time": IDLE, "min_rate": int(RATE)}
