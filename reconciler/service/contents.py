@@ -5,6 +5,7 @@ A content appears whole or not at all: it is written elsewhere, forced to disk, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -34,6 +35,17 @@ def sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def untouched_since(moment: float, parent: Path) -> list[str]:
+    """What in the folder `parent` was last touched before the POSIX time `moment`. Others may be at work in it."""
+    found = []
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+                if entry.stat().st_mtime < moment:
+                    found.append(entry.name)
+    return found
 
 
 class Contents:
@@ -95,10 +107,8 @@ class Contents:
 
     def stored(self, *, older_than: float) -> list[str]:
         """The ids of all contents on disk that were last touched before the POSIX time `older_than`."""
-        found = []
-        for parent in (self._folder.contents, self._folder.incoming):
-            found += [entry.name for entry in os.scandir(parent) if entry.stat().st_mtime < older_than]
-        return found
+        parents = (self._folder.contents, self._folder.incoming)
+        return [name for parent in parents for name in untouched_since(older_than, parent)]
 
 
 def _seal(path: Path, relative: str) -> None:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
-from reconciler.service.contents import sync_folder
+from reconciler.service.contents import sync_folder, untouched_since
 from reconciler.service.folder import DataFolder
 from reconciler.service.ids import new_id
 
@@ -95,7 +95,7 @@ class PartFiles:
 
     def stored(self, *, older_than: float) -> list[str]:
         """The uploads that have parts on disk, and none newer than the POSIX time `older_than`."""
-        return [entry.name for entry in os.scandir(self._root) if entry.stat().st_mtime < older_than]
+        return untouched_since(older_than, self._root)
 
     @contextmanager
     def lock(self, upload_id: str, *, shared: bool = False) -> Iterator[None]:

@@ -149,7 +149,9 @@ async def _run(service: Service, listener: socket.socket) -> None:
     """As `serve` does, without what it says to people."""
     config = uvicorn.Config(service.app, log_config=None, access_log=False, lifespan="off")
     running = asyncio.create_task(service.scheduler.run())
-    await _Server(config).serve(sockets=[listener])
+    server = _Server(config)
+    running.add_done_callback(lambda _: setattr(server, "should_exit", True))  # when it breaks
+    await server.serve(sockets=[listener])
     service.scheduler.stop()
     await running
 
@@ -228,7 +230,8 @@ class Sender:
         self.deaths += 1
         if self._client and self._victim:
             self._client.close()
-            self._victim.stop()
+            self._victim.process.join(DEADLINE)
+            assert self._victim.process.exitcode == -signal.SIGKILL, self._serving.log.read_text()
         self._client = None
 
     def poke(self, what: signal.Signals) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -49,3 +51,19 @@ def test_what_cannot_be_taken_over_leaves_nothing(folder: DataFolder, output_dir
     with pytest.raises(EscapingOutput):
         Contents(folder).take_over("out_1", output_dir, "b.txt")
     assert list(folder.incoming.iterdir()) == list(folder.contents.iterdir()) == []
+
+
+def test_what_moves_while_the_folder_is_looked_through_is_no_error(folder: DataFolder) -> None:
+    """The sweep at the start, while requests are served already."""
+    contents = Contents(folder)
+
+    def receive() -> None:
+        for number in range(300):
+            contents.receive(f"file_{number}", "a.txt", io.BytesIO(b""))
+            contents.publish(f"file_{number}")
+
+    receiving = Thread(target=receive)
+    receiving.start()
+    while receiving.is_alive():
+        contents.stored(older_than=0)
+    assert len(set(contents.stored(older_than=1e12))) == 300
