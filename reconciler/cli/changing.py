@@ -30,7 +30,7 @@ def validate(options: Options, paths: tuple[str, ...]) -> int:
     Without PATH it reads specs/. It opens no connection. Exit code 3 when there are errors; warnings do not count.
     """
     from reconciler.reconcile import read_specs
-    from reconciler.report import diagnostics_json, diagnostics_text
+    from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
     from reconciler.text import plural
 
     chosen = [Path(p) for p in paths] or [specs_path(None)]
@@ -95,7 +95,9 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
     writes nothing but --out.
     """
     from reconciler.reconcile import plan as make
-    from reconciler.report import diagnostics_text, plan_json, plan_text, to_json
+    from reconciler.report.diagnostics import diagnostics_text
+    from reconciler.report.plans import plan_json, plan_text
+    from reconciler.report.style import to_json
 
     made, warnings = run_async(make(options.settings("plan"), _request(path, **how)))
     if warnings:
@@ -136,7 +138,7 @@ async def _apply(
     from reconciler.cli.progress import reporting
     from reconciler.reconcile import Hooks
     from reconciler.reconcile import apply as carry_out
-    from reconciler.report import plan_text
+    from reconciler.report.plans import plan_text
     from reconciler.signals import stop_on_signals
 
     with reporting(options) as reporter, stop_on_signals(told_by_signal(options)) as stop:
@@ -181,7 +183,8 @@ def told_by_signal(options: Options) -> Any:
 
 
 def _report_applied(options: Options, applied: Applied, *, wait: bool, local: bool) -> int:
-    from reconciler.report import jobs_text, outcomes_json, outcomes_text
+    from reconciler.report.jobs import jobs_text
+    from reconciler.report.outcomes import outcomes_json, outcomes_text
 
     for line in applied.notes:
         note(options, f"note: {line}")

@@ -46,7 +46,7 @@ def import_(options: Options, name: str, job_id: str, force: bool) -> int:  # no
     whose outcome is unknown, and takes over a job that was submitted by hand.
     """
     from reconciler.reconcile import import_job
-    from reconciler.report import jobs_json, jobs_text
+    from reconciler.report.jobs import jobs_json, jobs_text
 
     seen = run_async(import_job(options.settings("import"), [specs_path(None)], name, job_id, force=force))
     for line in seen.notes:

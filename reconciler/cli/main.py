@@ -79,7 +79,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _invalid(error: SpecError) -> int:
-    from reconciler.report import coloured, diagnostics_text, plain
+    from reconciler.report.diagnostics import diagnostics_text
+    from reconciler.report.style import coloured, plain
 
     paint = coloured if use_colour(sys.stderr) else plain
     click.echo(diagnostics_text(error.diagnostics, paint), err=True)

@@ -59,7 +59,7 @@ async def _wait(options: Options, names: Sequence[str], limit: float | None, *, 
 
 def _report(options: Options, seen: Status, *, failed: bool) -> int:
     from reconciler.reconcile.session import unknown_hint
-    from reconciler.report import jobs_json, jobs_text
+    from reconciler.report.jobs import jobs_json, jobs_text
 
     show(options, jobs_text(seen.records, paint()), jobs_json(seen.records))
     codes = []
@@ -84,7 +84,7 @@ def _report(options: Options, seen: Status, *, failed: bool) -> int:
 def events(options: Options, name: str) -> int:
     """Show the event log of a job, oldest first."""
     from reconciler.reconcile import events as read
-    from reconciler.report import events_text
+    from reconciler.report.results import events_text
 
     job_id, rows = run_async(read(options.settings("events"), name))
     show(options, events_text(rows, paint()), {"format_version": 1, "job_id": job_id, "events": rows})
@@ -103,7 +103,8 @@ def outputs(options: Options, name: str, folder: str | None) -> int:
     from reconciler.observe import output_names
     from reconciler.reconcile import download, state_of
     from reconciler.reconcile import outputs as read
-    from reconciler.report import outputs_json, outputs_text, size
+    from reconciler.report.results import outputs_json, outputs_text
+    from reconciler.report.style import size
 
     settings = options.settings("outputs")
     job_id, rows = run_async(read(settings, name))

@@ -15,7 +15,7 @@ from reconciler.cli.options import Options
 from reconciler.errors import ExitCode
 
 if TYPE_CHECKING:
-    from reconciler.report import Paint
+    from reconciler.report.style import Paint
 
 T = TypeVar("T")
 _PRIORITY = (
@@ -34,13 +34,13 @@ def use_colour(stream: IO[str]) -> bool:
 
 
 def paint() -> Paint:
-    from reconciler.report import coloured, plain
+    from reconciler.report.style import coloured, plain
 
     return coloured if use_colour(sys.stdout) else plain
 
 
 def show(options: Options, text: str, document: Any) -> None:
-    from reconciler.report import to_json
+    from reconciler.report.style import to_json
 
     click.echo(to_json(document) if options.json else text)
 

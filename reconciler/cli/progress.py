@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.job import is_terminal
-from reconciler.report import progress_text
+from reconciler.report.jobs import progress_text
 from reconciler.text import one_line
 
 if TYPE_CHECKING:

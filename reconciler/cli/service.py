@@ -120,7 +120,7 @@ def schema(options: Options, name: str) -> int:
     For an editor, write it to a file and name it in the first line of a spec:
     # yaml-language-server: $schema=../schemas/spec.schema.json
     """
-    from reconciler.report import to_json
+    from reconciler.report.style import to_json
     from reconciler.schema import SchemaName, document
 
     if name == "service":
@@ -142,7 +142,7 @@ def pipelines() -> None:
 def list_(options: Options) -> int:
     """List the pipelines that the platform has."""
     from reconciler.reconcile import pipelines as read
-    from reconciler.report import pipelines_text
+    from reconciler.report.results import pipelines_text
 
     rows = run_async(read(options.settings("pipelines")))
     show(options, pipelines_text(rows), {"format_version": 1, "pipelines": rows})

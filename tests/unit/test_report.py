@@ -9,19 +9,11 @@ from nouns import desired, recorded, request, state
 
 from reconciler.errors import Diagnostic, Location
 from reconciler.plan import Facts, PlanOptions, make_plan
-from reconciler.report import (
-    coloured,
-    diagnostics_json,
-    diagnostics_text,
-    events_text,
-    jobs_json,
-    jobs_text,
-    outputs_json,
-    outputs_text,
-    plan_json,
-    plan_text,
-    size,
-)
+from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
+from reconciler.report.jobs import jobs_json, jobs_text
+from reconciler.report.plans import plan_json, plan_text
+from reconciler.report.results import events_text, outputs_json, outputs_text
+from reconciler.report.style import coloured, size
 
 HOSTILE = "a\x1b[31m\r\n::set-output name=x::\u202e\x00b"
 

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 from nouns import desired, recorded, state
 
 from reconciler.plan import Facts, make_plan
-from reconciler.report import plan_json, to_json
+from reconciler.report.plans import plan_json
+from reconciler.report.style import to_json
 from reconciler.schema import SchemaName, document
 from reconciler.state import dumps
 
