@@ -16,7 +16,7 @@ from typing import Literal
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
 from reconciler.errors import ExitCode, PlatformError, ReconcilerError, StateError
-from reconciler.job import Gone, JobStatus, Seen, Upload, is_terminal, timestamp
+from reconciler.job import Gone, JobStatus, Seen, Source, Upload, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import Adopted, Forgotten, Intent, Moved, NotSubmitted, Observed, Retried, Submitted, token
@@ -49,6 +49,7 @@ class Tools:
     root: Path
     now: Callable[[], datetime]
     stop: asyncio.Event
+    source: Source | None = None
     parallelism: int = 16
     known: frozenset[str] = frozenset()
     """Job ids that are recorded already: a new job cannot have one of them."""
@@ -61,17 +62,17 @@ class Tools:
         return timestamp(self.now())
 
 
-async def carry_out(actions: Sequence[Action], commit: str | None, tools: Tools) -> None:
+async def carry_out(actions: Sequence[Action], tools: Tools) -> None:
     """Do `actions`, at most `parallelism` at a time, begun in their order. Each outcome goes to `tools.done`."""
     # Bookkeeping goes first, all of it: a job that is adopted must be on record before anything else can go wrong.
     for group in (
         [a for a in actions if a.action in _RECORD_ONLY],
         [a for a in actions if a.action not in _RECORD_ONLY],
     ):
-        await _side_by_side(group, commit, tools)
+        await _side_by_side(group, tools)
 
 
-async def _side_by_side(actions: Sequence[Action], commit: str | None, tools: Tools) -> None:
+async def _side_by_side(actions: Sequence[Action], tools: Tools) -> None:
     queue = iter(actions)
 
     async def work() -> None:
@@ -79,17 +80,17 @@ async def _side_by_side(actions: Sequence[Action], commit: str | None, tools: To
             if tools.stop.is_set():
                 outcome = Outcome(action.name, action.action, "skipped", error="interrupted before it began")
             else:
-                outcome = await _carry_out_one(action, commit, tools)
+                outcome = await _carry_out_one(action, tools)
             tools.done(outcome)
 
     await asyncio.gather(*(work() for _ in range(min(tools.parallelism, len(actions)))))
 
 
-async def _carry_out_one(action: Action, commit: str | None, tools: Tools) -> Outcome:
+async def _carry_out_one(action: Action, tools: Tools) -> Outcome:
     try:
         match action.action:
             case "create" | "replace":
-                return await _submit(action, commit, tools)
+                return await _submit(action, tools)
             case "retry":
                 return await _retry(action, tools)
             case "cancel":
@@ -99,7 +100,7 @@ async def _carry_out_one(action: Action, commit: str | None, tools: Tools) -> Ou
                 )
                 return _done(action, status=status)
             case _:
-                return await _record_only(action, commit, tools)
+                return await _record_only(action, tools)
     except PlatformError as error:
         return _failed(action, error)
     except OSError as error:
@@ -127,7 +128,7 @@ def _done(action: Action, *, job_id: str | None = None, status: str | None = Non
     return Outcome(action.name, action.action, "done", job_id or action.job_id, status or action.status)
 
 
-async def _submit(action: Action, commit: str | None, tools: Tools) -> Outcome:
+async def _submit(action: Action, tools: Tools) -> Outcome:
     assert action.request is not None
     assert action.generation is not None
     assert action.fingerprint is not None
@@ -147,7 +148,8 @@ async def _submit(action: Action, commit: str | None, tools: Tools) -> Outcome:
             token=mark,
             request=action.request,
             spec_path=action.spec_path or "",
-            commit=commit,
+            line=action.line,
+            source=tools.source,
             platform_time=timestamp(platform_now) if platform_now else None,
         )
     )
@@ -245,7 +247,7 @@ async def _retry(action: Action, tools: Tools) -> Outcome:
     return _done(action, status=status)
 
 
-async def _record_only(action: Action, commit: str | None, tools: Tools) -> Outcome:
+async def _record_only(action: Action, tools: Tools) -> Outcome:
     at = tools.timestamp()
     if action.action == "adopt":
         assert action.job_id is not None
@@ -258,7 +260,8 @@ async def _record_only(action: Action, commit: str | None, tools: Tools) -> Outc
             request=action.request,
             spec_path=action.spec_path or "",
             job=action.observed or {},
-            commit=commit,
+            line=action.line,
+            source=tools.source,
         )
         await tools.journal.append(entry)
     elif action.action == "move":

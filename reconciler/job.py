@@ -133,6 +133,19 @@ Timestamp: TypeAlias = str
 """RFC 3339, UTC. The platform's own are kept as it wrote them."""
 
 
+class Source(_Stored):
+    """Where specs came from: what was checked out, and what ran the command. Null is not known."""
+
+    commit: str | None = None
+    branch: str | None = None
+    author: str | None = Field(None, description="Who wrote the commit.")
+    dirty: bool | None = Field(None, description="Specs, or files that they name, were not what the commit has.")
+    folder: str = Field("", description="The working directory, seen from the top of the repository.")
+    repository: str | None = Field(None, description="The repository's web address.")
+    run_url: str | None = Field(None, description="The page of the CI run.")
+    tool_version: str = ""
+
+
 class PastJob(_Stored):
     """A platform job that a spec had before the present one."""
 
@@ -142,6 +155,10 @@ class PastJob(_Stored):
     submitted_at: Timestamp | None = None
     ended_at: Timestamp | None = None
     reason: str
+    request: JsonObject | None = None
+    spec_path: str | None = None
+    line: int | None = None
+    source: Source | None = None
 
 
 class RecordedJob(_Stored):
@@ -151,11 +168,13 @@ class RecordedJob(_Stored):
     fingerprint: Fingerprint
     request: JsonObject = Field(description="The resolved request, without `name`.")
     spec_path: str
+    line: int | None = Field(None, description="The line of the spec at the submission.")
     pipeline_version: str | None = Field(None, description="The version that the platform says it used.")
     status: str
     submitted_at: Timestamp | None = None
     observed_at: Timestamp | None = Field(None, description="When `observed` was last seen to change.")
     commit: str | None = Field(None, description="The git commit that was checked out at the submission.")
+    source: Source | None = Field(None, description="Where the spec came from at the submission.")
     attempts: int = Field(1, ge=1, description="Runs of this submission that we asked for, retries included.")
     observed: JsonObject = Field(default_factory=dict, description="The last job object that the platform showed.")
     gone: bool = Field(default=False, description="The platform said that it has no such job.")

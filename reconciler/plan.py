@@ -23,6 +23,7 @@ from reconciler.job import (
     ObservedJob,
     RecordedJob,
     Seen,
+    Source,
     State,
     Unreachable,
     Upload,
@@ -73,11 +74,10 @@ class Plan(_Value):
     """What apply would do. It is data: it can be printed, saved, compared, refused or carried out."""
 
     format_version: Literal[1] = 1
-    tool_version: str = ""
     lineage: str | None = Field(None, description="Null on a first run: the state has no history yet.")
     serial: int = 0
     endpoint: str
-    commit: str | None = None
+    source: Source | None = Field(None, description="Where the specs come from.")
     options: dict[str, Any] = Field(default_factory=dict, description="How the plan was asked for.")
     actions: tuple[Action, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reconciler.job import JobId, JobStatus, JsonObject, PastJob, RecordedJob, State, is_terminal
+from reconciler.job import JobId, JobStatus, JsonObject, PastJob, RecordedJob, Source, State, is_terminal
 
 _NAMESPACE = uuid.UUID("9d4f1c1e-6a63-4f0e-8f4b-2c8f5d3b7a10")
 
@@ -40,7 +40,8 @@ class Intent(_Entry):
     token: str
     request: JsonObject
     spec_path: str
-    commit: str | None = None
+    line: int | None = None
+    source: Source | None = None
     platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
 
 
@@ -72,7 +73,8 @@ class Adopted(_Entry):
     request: JsonObject
     spec_path: str
     job: JsonObject
-    commit: str | None = None
+    line: int | None = None
+    source: Source | None = None
 
 
 class Retried(_Entry):
@@ -165,6 +167,10 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
             submitted_at=previous.submitted_at,
             ended_at=_ended_at(ended, previous.status),
             reason="replaced",
+            request=previous.request,
+            spec_path=previous.spec_path,
+            line=previous.line,
+            source=previous.source,
         )
         history = (*previous.history, past)
     return RecordedJob(
@@ -176,7 +182,9 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         status=_status(outcome.job),
         submitted_at=intent.at,
         observed_at=outcome.at,
-        commit=intent.commit,
+        line=intent.line,
+        commit=intent.source.commit if intent.source else None,
+        source=intent.source,
         observed=outcome.job,
         history=history,
     )
@@ -193,7 +201,9 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
             status=_status(entry.job),
             submitted_at=_text(entry.job, "created_at"),
             observed_at=entry.at,
-            commit=entry.commit,
+            line=entry.line,
+            commit=entry.source.commit if entry.source else None,
+            source=entry.source,
             attempts=1 + _count(entry.job, "retry_count"),
             observed=entry.job,
         )

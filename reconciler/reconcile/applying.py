@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
-from reconciler.job import RecordedJob, State, Unreachable
+from reconciler.job import RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
 from reconciler.plan import SUBMITS, Action, Plan
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
@@ -77,7 +77,7 @@ async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> 
     """Carry out the plan's actions. What is left unknown is settled, and once more submitted if it did not happen."""
     hooks.begin(made)
     actions = made.pending()
-    outcomes = await _round(session, actions, made.commit, stop, hooks)
+    outcomes = await _round(session, actions, made.source, stop, hooks)
     if not session.intents or stop.event.is_set():
         return outcomes
     settled = {e.name: e for e in await settle_open(session)}
@@ -94,7 +94,7 @@ async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> 
             reason = "an earlier submission of it did not happen; the next apply submits it"
             outcomes[name] = Outcome(name, "create", "skipped", error=reason, exit_code=ExitCode.TRY_LATER)
     if again:
-        repeated = await _round(session, again, made.commit, stop, hooks)
+        repeated = await _round(session, again, made.source, stop, hooks)
         outcomes |= repeated
         for intent in session.intents:
             if intent.name in repeated:
@@ -103,7 +103,7 @@ async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> 
 
 
 async def _round(
-    session: Session, actions: Sequence[Action], commit: str | None, stop: Stop, hooks: Hooks
+    session: Session, actions: Sequence[Action], source: Source | None, stop: Stop, hooks: Hooks
 ) -> dict[str, Outcome]:
     """Journal, act, fold, save. After a signal, what had begun is unknown and what had not is skipped."""
     settings = session.settings
@@ -128,12 +128,13 @@ async def _round(
         root=settings.root,
         now=settings.now,
         stop=stop.event,
+        source=source,
         parallelism=settings.parallelism,
         known=known_ids(session.state),
         done=done,
     )
     try:
-        await stop.finish(carry_out(actions, commit, tools))
+        await stop.finish(carry_out(actions, tools))
     finally:
         journal.close()
         folded = fold(session.state, journal.entries)

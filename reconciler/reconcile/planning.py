@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.client import Client
 from reconciler.errors import Diagnostic, PlatformError, SpecError
-from reconciler.job import DesiredJob, Observation, ObservedJob, State
+from reconciler.job import DesiredJob, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
 from reconciler.reconcile.session import folded_record, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import resolve
+from reconciler.source import read_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,7 @@ async def plan_with(
     made = make_plan(
         Facts(desired, state, observed, found, unresolved, _elsewhere(settings, request, desired, state)),
         options,
-        tool_version=__version__,
-        commit=_commit(settings.root),
+        source=_source(settings, desired),
         options={
             "paths": [str(p) for p in request.paths],
             "prune": options.prune,
@@ -149,16 +148,7 @@ async def _find(
     return found, ()
 
 
-def _commit(root: Path) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],  # noqa: S607
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
+def _source(settings: Settings, desired: Mapping[str, DesiredJob]) -> Source:
+    """Where the specs, and the local files that they name, come from."""
+    paths = {job.location.path for job in desired.values()} | {u.path for job in desired.values() for u in job.uploads}
+    return read_source(settings.root, paths).model_copy(update={"tool_version": __version__})

@@ -15,7 +15,7 @@ from nouns import desired
 
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.client import Client, Transport
-from reconciler.job import Upload
+from reconciler.job import Source, Upload
 from reconciler.journal import Journal
 from reconciler.plan import Action, Facts, make_plan
 from reconciler.record import Intent, NotSubmitted, Submitted, fold, token
@@ -60,10 +60,11 @@ class Scene:
                     root=self.folder,
                     now=lambda: NOW,
                     stop=self.stop,
+                    source=Source(commit="c0ffee", author="A. Person"),
                     parallelism=parallelism,
                     done=self.outcomes.append,
                 )
-                await carry_out(actions, "c0ffee", tools)
+                await carry_out(actions, tools)
         return {o.name: o for o in self.outcomes}
 
     def on_disk(self) -> list[dict[str, Any]]:
@@ -94,6 +95,8 @@ def test_the_intent_is_on_the_disk_before_the_request_leaves(scene: Scene) -> No
     assert not folded.unresolved
     assert folded.state.jobs["a"].job_id == outcome.job_id
     assert folded.state.jobs["a"].commit == "c0ffee"
+    assert folded.state.jobs["a"].source == Source(commit="c0ffee", author="A. Person")
+    assert folded.state.jobs["a"].line == 1
 
 
 def test_the_token_is_the_same_for_the_same_decision_and_only_for_it(scene: Scene) -> None:

@@ -57,7 +57,7 @@ class Scene:
                     known=frozenset({"job_1"}),
                     done=outcomes.append,
                 )
-                await carry_out([action], None, tools)
+                await carry_out([action], tools)
             return journal
 
         journal = asyncio.run(run())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import ENDPOINT, recorded, request, state
 
-from reconciler.job import State
+from reconciler.job import Source, State
 from reconciler.record import (
     Adopted,
     Entry,
@@ -44,7 +44,8 @@ def intent(name: str = "a", generation: int = 1, at: str = AT) -> Intent:
         token=token("L", name, generation),
         request=request(2),
         spec_path=f"specs/{name}.yaml",
-        commit="c0ffee",
+        line=3,
+        source=Source(commit="c0ffee"),
     )
 
 
@@ -96,6 +97,13 @@ def test_a_replaced_job_goes_to_the_history() -> None:
     assert (past.submitted_at, past.ended_at, past.reason) == (old.submitted_at, LATER, "replaced")
     again = fold(folded.state, [intent(generation=3), submitted(generation=3)]).state.jobs["a"]
     assert [p.job_id for p in again.history] == ["job_1", "job_a2"]
+    asked = again.history[1]
+    assert (asked.request, asked.spec_path, asked.line, asked.source) == (
+        request(2),
+        "specs/a.yaml",
+        3,
+        Source(commit="c0ffee"),
+    )
 
 
 def test_a_refusal_ends_the_generation_and_a_look_up_that_found_nothing_does_not() -> None:

@@ -1,0 +1,88 @@
+"""Where the specs come from: the commit that is checked out, and the CI run, if there is one."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from reconciler.job import Source
+
+_PATIENCE = 10  # seconds for one call of git
+_RUNS = ("BUILD_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL")  # Jenkins, CircleCI, Buildkite
+
+
+def read_source(root: Path, paths: Iterable[str], environment: Mapping[str, str] = os.environ) -> Source:
+    """The source of the files `paths` of the working directory `root`. Without git most of it stays None."""
+    run_url, repository, branch = _ci(environment)
+    commit, prefix = _git(root, "rev-parse", "--verify", "HEAD"), _git(root, "rev-parse", "--show-prefix")
+    if commit is None or prefix is None:
+        return Source(run_url=run_url, repository=repository, branch=branch)
+    folder = prefix.rstrip("/")
+    return Source(
+        commit=commit,
+        branch=branch or _git(root, "symbolic-ref", "--short", "--quiet", "HEAD"),
+        author=_git(root, "show", "--no-patch", "--no-show-signature", "--format=%an", "HEAD"),
+        dirty=_dirty(root, folder, paths),
+        folder=folder,
+        repository=repository or _web_address(_git(root, "config", "--get", "remote.origin.url") or ""),
+        run_url=run_url,
+    )
+
+
+def _dirty(root: Path, folder: str, paths: Iterable[str]) -> bool | None:
+    """Whether any of the files is not what the commit has; None when git does not say."""
+    files = {posixpath.normpath(posixpath.join(folder, path)) for path in paths}
+    committed = _git(root, "ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
+    changed = _git(root, "diff", "-z", "--name-only", "--no-ext-diff", "--no-renames", "HEAD")
+    if committed is None or changed is None:
+        return None
+    return not files <= set(committed.split("\0")) - set(changed.split("\0"))
+
+
+def _ci(env: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
+    """The page of this CI run, the web address of the repository, and the branch."""
+    if env.get("GITHUB_ACTIONS") == "true" and "GITHUB_REPOSITORY" in env:
+        repository = f"{env.get('GITHUB_SERVER_URL', 'https://github.com')}/{env['GITHUB_REPOSITORY']}"
+        run = env.get("GITHUB_RUN_ID")
+        branch = env.get("GITHUB_HEAD_REF") or env.get("GITHUB_REF_NAME")
+        return (f"{repository}/actions/runs/{run}" if run else None), repository, branch
+    if env.get("GITLAB_CI") == "true":
+        branch = env.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or env.get("CI_COMMIT_REF_NAME")
+        return env.get("CI_JOB_URL"), env.get("CI_PROJECT_URL"), branch
+    return next((env[name] for name in _RUNS if name in env), None), None, None
+
+
+def _web_address(remote: str) -> str | None:
+    """The https address of a remote, without a name or key that it may hold; None for one without a page."""
+    if "://" not in remote and ":" in remote:  # git@host:group/project.git
+        host, _, path = remote.partition(":")
+        remote = f"ssh://{host}/{path}"
+    try:
+        parts = urlsplit(remote)
+        port = f":{parts.port}" if parts.port and parts.scheme.startswith("http") else ""
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https", "ssh", "git") or not parts.hostname:
+        return None
+    return f"https://{parts.hostname}{port}/{parts.path.strip('/').removesuffix('.git')}"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints; None when it fails. It writes nothing."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip("\n") if done.returncode == 0 else None

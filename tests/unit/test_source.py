@@ -1,0 +1,111 @@
+"""Where specs come from, as git and the CI system say."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler.job import Source
+from reconciler.source import read_source
+
+GITHUB = {
+    "GITHUB_ACTIONS": "true",
+    "GITHUB_SERVER_URL": "https://github.example",
+    "GITHUB_REPOSITORY": "team/jobs",
+    "GITHUB_RUN_ID": "42",
+    "GITHUB_HEAD_REF": "faster",
+    "GITHUB_REF_NAME": "7/merge",
+}
+GITLAB = {
+    "GITLAB_CI": "true",
+    "CI_JOB_URL": "https://gitlab.example/team/jobs/-/jobs/9",
+    "CI_PROJECT_URL": "https://gitlab.example/team/jobs",
+    "CI_COMMIT_REF_NAME": "main",
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A. Person", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder `ml` of a repository, with one spec that is committed."""
+    git(tmp_path, "init", "--quiet", "--initial-branch", "main")
+    specs = tmp_path / "ml" / "specs"
+    specs.mkdir(parents=True)
+    (specs / "a b.yaml").write_text("name: a")
+    (tmp_path / "ml" / "other.txt").write_text("1")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "one")
+    return tmp_path / "ml"
+
+
+def test_a_clean_checkout(work: Path) -> None:
+    git(work, "remote", "add", "origin", "https://token:secret@git.example:8443/team/jobs.git")
+    commit = git(work, "rev-parse", "HEAD")
+    assert read_source(work, ["specs/a b.yaml"], {}) == Source(
+        commit=commit,
+        branch="main",
+        author="A. Person",
+        dirty=False,
+        folder="ml",
+        repository="https://git.example:8443/team/jobs",
+    )
+
+
+def test_only_what_was_read_makes_it_dirty(work: Path) -> None:
+    (work / "other.txt").write_text("2")
+    (work / "state.json").write_text("new")
+    assert read_source(work, ["specs/a b.yaml"], {}).dirty is False
+    assert read_source(work, ["specs/a b.yaml", "specs/new.yaml"], {}).dirty is True
+    (work / "specs" / "a b.yaml").write_text("name: b")
+    assert read_source(work, ["specs/a b.yaml"], {}).dirty is True
+    git(work, "add", "--all")
+    assert read_source(work, ["specs/a b.yaml"], {}).dirty is True
+
+
+def test_it_writes_nothing(work: Path) -> None:
+    index = work.parent / ".git" / "index"
+    (work / "specs" / "a b.yaml").touch()
+    before = index.read_bytes()
+    assert read_source(work, ["specs/a b.yaml"], {}).dirty is False
+    assert index.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("git@git.example:team/jobs.git", "https://git.example/team/jobs"),
+        ("ssh://git@git.example:2222/team/jobs.git", "https://git.example/team/jobs"),
+        ("https://git.example/team/jobs", "https://git.example/team/jobs"),
+        ("/srv/git/jobs.git", None),
+        ("file:///srv/git/jobs.git", None),
+        ("https://[half", None),
+    ],
+)
+def test_remotes_become_web_addresses(work: Path, remote: str, address: str | None) -> None:
+    git(work, "remote", "add", "origin", remote)
+    assert read_source(work, [], {}).repository == address
+
+
+def test_ci_systems_say_what_git_cannot(work: Path) -> None:
+    git(work, "checkout", "--quiet", "--detach")
+    assert read_source(work, [], {}).branch is None
+    source = read_source(work, [], GITHUB)
+    assert (source.branch, source.repository) == ("faster", "https://github.example/team/jobs")
+    assert source.run_url == "https://github.example/team/jobs/actions/runs/42"
+    source = read_source(work, [], GITLAB)
+    assert (source.branch, source.repository) == ("main", "https://gitlab.example/team/jobs")
+    assert source.run_url == "https://gitlab.example/team/jobs/-/jobs/9"
+    assert read_source(work, [], {"BUILD_URL": "https://ci.example/1"}).run_url == "https://ci.example/1"
+
+
+def test_without_a_repository_or_a_commit_nothing_is_known(tmp_path: Path) -> None:
+    assert read_source(tmp_path, ["a.yaml"], {}) == Source()
+    git(tmp_path, "init", "--quiet")
+    assert read_source(tmp_path, ["a.yaml"], {}) == Source()
