@@ -6,10 +6,12 @@ decision table is section 4 of the contract; `_decide` follows it row by row.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.check import did_you_mean, route_text
@@ -353,13 +355,43 @@ def compare(before: Any, after: Any, route: tuple[str | int, ...] = ()) -> Itera
         for key in sorted(before.keys() | after.keys()):
             yield from compare(before.get(key, _ABSENT), after.get(key, _ABSENT), (*route, key))
     elif isinstance(before, list) and isinstance(after, list):
-        for index in range(max(len(before), len(after))):
-            old = before[index] if index < len(before) else _ABSENT
-            new = after[index] if index < len(after) else _ABSENT
-            yield from compare(old, new, (*route, index))
+        yield from _compare_lists(before, after, route)
     elif before is _ABSENT:
         yield Change(path=route_text(route), op="add", after=after)
     elif after is _ABSENT:
         yield Change(path=route_text(route), op="remove", before=before)
     elif before != after or isinstance(before, bool) != isinstance(after, bool):
         yield Change(path=route_text(route), op="change", before=before, after=after)
+
+
+def _compare_lists(before: list[Any], after: list[Any], route: tuple[str | int, ...]) -> Iterator[Change]:
+    """Items that were changed in their place, or else those that were removed and added, by their own positions."""
+    start = 0
+    while start < min(len(before), len(after)) and _same(before[start], after[start]):
+        start += 1
+    end = 0
+    while end < min(len(before), len(after)) - start and _same(before[-1 - end], after[-1 - end]):
+        end += 1
+    old, new = before[start : len(before) - end], after[start : len(after) - end]
+    if len(old) == len(new):
+        for index, (one, other) in enumerate(zip(old, new, strict=True), start):
+            yield from compare(one, other, (*route, index))
+        return
+    left = Counter(map(_canonical, old)) & Counter(map(_canonical, new))
+    for op, items in (("remove", old), ("add", new)):
+        there = Counter(left)
+        for index, item in enumerate(items, start):
+            if there[_canonical(item)]:
+                there[_canonical(item)] -= 1
+            elif op == "remove":
+                yield Change(path=route_text((*route, index)), op="remove", before=item)
+            else:
+                yield Change(path=route_text((*route, index)), op="add", after=item)
+
+
+def _canonical(value: Any) -> bytes:
+    return rfc8785.dumps(value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return next(compare(one, other), None) is None

@@ -87,7 +87,7 @@ def _request(path: str | None, refresh: bool = True, **how: Any) -> PlanRequest:
 @click.option("--refresh/--no-refresh", default=True, help="Ask the platform about jobs in flight.  [default: refresh]")
 @click.option("--out", metavar="FILE", help="Save the plan for 'apply --plan FILE'.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending.")
-@common()
+@common(formats=("markdown",))
 def plan(options: Options, path: str | None, out: str | None, detailed_exitcode: bool, **how: Any) -> int:  # noqa: FBT001
     """Show what apply would do, and why.
 
@@ -102,7 +102,12 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
     made, warnings = run_async(make(options.settings("plan"), _request(path, **how)))
     if warnings:
         note(options, diagnostics_text(warnings))
-    show(options, plan_text(made, paint()), plan_json(made))
+    if options.output_format == "markdown":
+        from reconciler.report.markdown import plan_markdown
+
+        click.echo(plan_markdown(made), nl=False)
+    else:
+        show(options, plan_text(made, paint()), plan_json(made))
     if out:
         try:
             Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")

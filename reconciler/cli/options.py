@@ -41,7 +41,10 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
     ),
     "state": click.option("--state", metavar="FILE", help="The state file.  [default: .reconciler/state.json]"),
     "output_format": click.option(
-        "--format", "output_format", type=click.Choice(["text", "json"]), help="What stdout carries.  [default: text]"
+        "--format",
+        "output_format",
+        type=click.Choice(["text", "json", "markdown"]),
+        help="What stdout carries; markdown is for plan.  [default: text]",
     ),
     "quiet": click.option("-q", "--quiet", is_flag=True, default=None, help="Neither progress nor hints on stderr."),
     "verbose": click.option(
@@ -128,8 +131,20 @@ def specs_path(path: str | None) -> Path:
     return Path(path or read_config(Path.cwd()).get("specs") or "specs")
 
 
-def common(without: tuple[str, ...] = ()) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command the common options, but for some, and as its first argument the `Options` that are in force."""
+def _refuse_format(ctx: click.Context, wanted: str | None, formats: tuple[str, ...]) -> None:
+    """Raises `UsageError` when the command has not this format. The group leaves it to its commands."""
+    known = ("text", "json", *formats)
+    if wanted is not None and wanted not in known and not isinstance(ctx.command, click.Group):
+        raise UsageError(f"'{ctx.command.name}' has no format {wanted!r}", f"it has {', '.join(known)}")
+
+
+def common(
+    without: tuple[str, ...] = (), formats: tuple[str, ...] = ()
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the common options, but for some, and as its first argument the `Options` that are in force.
+
+    `formats`: what it can write besides text and JSON. The command raises `UsageError` when asked for another one.
+    """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @click.pass_context
@@ -141,6 +156,7 @@ def common(without: tuple[str, ...] = ()) -> Callable[[Callable[..., int]], Call
                 typed = ctx.get_parameter_source(key) is ParameterSource.COMMANDLINE
                 if value is not None and (typed or getattr(options, key) is None):
                     setattr(options, key, value)
+            _refuse_format(ctx, options.output_format, formats)
             return int(ctx.invoke(command, options, *args, **kwargs) or 0)
 
         wrapped: Callable[..., int] = update_wrapper(wrapper, command)

@@ -16,24 +16,31 @@ def plan_text(plan: Plan, paint: Paint = plain) -> str:
     """The verdict, then what is done and why, then warnings. Unchanged jobs are only counted."""
     shown = [a for a in plan.actions if a.action != "keep"]
     kept = [a for a in plan.actions if a.action == "keep"]
-    lines = [paint(_verdict(plan), "bold")]
+    lines = [paint(verdict(plan), "bold")]
     names = max((width(one_line(a.name, 60)) for a in shown), default=0)
     if shown:
         lines.append("")
     for action in shown:
         lines.extend(_action_lines(action, names, paint))
     if kept:
-        lines += ["", "Unchanged:", *_kept_lines(kept)]
-    uploads = {u.file_id: u.num_bytes for a in shown for u in a.uploads}
-    if uploads:
-        total = plural(len(uploads), "file")
-        lines.append(f"Uploads: {total}, {size(sum(uploads.values()))}, less what the platform has already.")
+        lines += ["", "Unchanged:", *kept_lines(kept)]
+    if uploads := uploads_line(plan):
+        lines.append(uploads)
     if plan.warnings:
         lines += ["", *(f"{paint('warning', 'yellow')}: {one_line(w)}" for w in plan.warnings)]
     return "\n".join(lines)
 
 
-def _kept_lines(kept: Sequence[Action]) -> Iterator[str]:
+def uploads_line(plan: Plan) -> str | None:
+    """How much local files the plan's submissions need on the platform."""
+    uploads = {u.file_id: u.num_bytes for a in plan.actions if a.action != "keep" for u in a.uploads}
+    if not uploads:
+        return None
+    total = plural(len(uploads), "file")
+    return f"Uploads: {total}, {size(sum(uploads.values()))}, less what the platform has already."
+
+
+def kept_lines(kept: Sequence[Action]) -> Iterator[str]:
     """Unchanged jobs are counted by reason; those that ended badly are named, with what to do."""
     reasons: dict[str, list[str]] = {}
     for action in kept:
@@ -49,7 +56,8 @@ def _kept_lines(kept: Sequence[Action]) -> Iterator[str]:
         yield "  'apply --replace NAME' submits a job that ended badly anew; reconcile.retry in its spec runs it again."
 
 
-def _verdict(plan: Plan) -> str:
+def verdict(plan: Plan) -> str:
+    """What it comes to, in one line."""
     summary = plan.summary()
     parts = [f"{count:,} {MARKS[kind][2]}" for kind, count in summary.items() if kind in MARKS]
     if summary.get("keep"):

@@ -1,0 +1,135 @@
+"""A plan as markdown for a pull request: the verdict first, what cancels running work next, cut in the middle to fit.
+
+What came from specs or from the platform can neither make markup, nor mention anybody, nor link anywhere: it stands in
+code spans, unless it is plain words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from reconciler.plan import Action, Change, Plan
+from reconciler.report.plans import kept_lines, uploads_line, verdict
+from reconciler.text import one_line
+
+COMMENT = 65_536
+"""Characters that GitHub takes in one comment."""
+
+_SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
+    ("Cancels running work", lambda a: a.cancels),
+    ("Creates", lambda a: a.action == "create"),
+    ("Replaces", lambda a: a.action == "replace"),
+    ("Retries", lambda a: a.action == "retry"),
+    ("Only recorded: nothing is submitted or cancelled", lambda a: a.action in ("adopt", "move", "forget")),
+    ("Orphans: their specs are gone", lambda a: a.action == "orphan"),
+)
+_DETAIL = (20, 5, 1, 0)  # changed fields shown of each action: fewer, until it fits
+_WARNINGS = 20
+_WORDS = re.compile(r"(?!.*(?:www\.|(?:^|\W)_|_(?:\W|$)))[\w ,.;:()'%/=…-]*")
+
+
+def plan_markdown(plan: Plan, limit: int = COMMENT) -> str:
+    """The plan in at most `limit` characters. What has no room is counted; the verdict and the counts always have."""
+    for fields in _DETAIL:
+        text = _joined(plan, [[_item(a, fields) for a in actions] for _, actions in _sections(plan)])
+        if len(text) <= limit:
+            return text
+    return _cut(plan, limit)
+
+
+def _cut(plan: Plan, limit: int) -> str:
+    """The first actions, as many as fit, each in a line."""
+    shown: list[list[str]] = [[] for _ in _sections(plan)]
+    room = limit - len(_joined(plan, shown)) - 200
+    for lines, (_, actions) in zip(shown, _sections(plan), strict=True):
+        for action in actions:
+            line = _item(action, 0)
+            if len(line) + 1 > room:
+                return _joined(plan, shown)
+            room -= len(line) + 1
+            lines.append(line)
+    return _joined(plan, shown)
+
+
+def _sections(plan: Plan) -> list[tuple[str, list[Action]]]:
+    """What there is to show, each action once, in the order of importance."""
+    left = [a for a in plan.actions if a.action != "keep"]
+    sections = []
+    for title, belongs in _SECTIONS:
+        if found := [a for a in left if belongs(a)]:
+            sections.append((title, found))
+        left = [a for a in left if not belongs(a)]
+    return sections
+
+
+def _joined(plan: Plan, shown: Sequence[Sequence[str]]) -> str:
+    lines = [f"### {verdict(plan)}", "", _origin(plan)]
+    left_out: Counter[str] = Counter()
+    for (title, actions), items in zip(_sections(plan), shown, strict=True):
+        lines += ["", f"#### {title} ({len(actions):,})", "", *items]
+        left_out.update(a.action for a in actions[len(items) :])
+    if left_out:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in left_out.items())
+        lines += ["", f"**{left_out.total():,} actions are left out here: {kinds}.** `reconciler plan` shows them all."]
+    kept = [a for a in plan.actions if a.action == "keep"]
+    if kept:
+        lines += ["", f"#### Unchanged ({len(kept):,})", "", *(f"- {prose(line.strip())}" for line in kept_lines(kept))]
+    if uploads := uploads_line(plan):
+        lines += ["", uploads]
+    if plan.warnings:
+        lines += ["", f"#### Warnings ({len(plan.warnings):,})", ""]
+        lines += [f"- {prose(one_line(w, 300))}" for w in plan.warnings[:_WARNINGS]]
+        if more := len(plan.warnings) - _WARNINGS:
+            lines += [f"- … and {more:,} more"] if more > 0 else []
+    return "\n".join(lines) + "\n"
+
+
+def _origin(plan: Plan) -> str:
+    """Where the plan holds: the platform, the state and the commit."""
+    parts = [code(one_line(plan.endpoint, 200)), f"state serial {plan.serial}" if plan.lineage else "first run"]
+    if plan.source and plan.source.commit:
+        dirty = ", with changes that are not committed" if plan.source.dirty else ""
+        parts.append(f"commit {code(one_line(plan.source.commit[:12]))}{dirty}")
+    return " · ".join(parts)
+
+
+def _item(action: Action, fields: int) -> str:
+    where = f"{action.spec_path}:{action.line}" if action.line else action.spec_path
+    place = f" · {code(one_line(where, 200))}" if where else ""
+    head = f"- {action.action} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
+    return "\n".join([head, *(f"  - {line}" for line in _changes(action.changes, fields))])
+
+
+def _changes(changes: Sequence[Change], fields: int) -> Iterator[str]:
+    if not fields:
+        return
+    for change in changes[:fields]:
+        path = code(one_line(change.path, 200))
+        if change.op == "add":
+            yield f"{path}: added {_value(change.after)}"
+        elif change.op == "remove":
+            yield f"{path}: removed {_value(change.before)}"
+        else:
+            yield f"{path}: {_value(change.before)} → {_value(change.after)}"
+    if len(changes) > fields:
+        yield f"… and {len(changes) - fields:,} more fields"
+
+
+def _value(value: Any) -> str:
+    return code(one_line(json.dumps(value, ensure_ascii=False), 100))
+
+
+def code(text: str) -> str:
+    """A code span, whatever `text` holds. It is one line already."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    space = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ") else ""
+    return f"{fence}{space}{text}{space}{fence}" if text else "(empty)"
+
+
+def prose(text: str) -> str:
+    """Plain words as they are; anything that could be markup, a mention or a link as a code span."""
+    return text if _WORDS.fullmatch(text) and "://" not in text else code(text)
