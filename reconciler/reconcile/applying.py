@@ -51,6 +51,7 @@ async def apply(
             settings, request, desired, session.state, open_names(session.intents), session.client
         )
         if saved is not None:
+            _same_source(saved, made)
             _same_actions(saved, made)
         if not hooks.review(made):
             return Applied(made, approved=False, notes=session.notes)
@@ -177,6 +178,18 @@ def _same_record(saved: Plan, state: State) -> None:
         moved.append(f"the lineage: {saved.lineage} then, {state.lineage} now")
     elif saved.serial != state.serial:
         moved.append(f"the serial of the state: {saved.serial} then, {state.serial} now")
+    if moved:
+        raise PlanRefused("the saved plan is stale: " + "; ".join(moved), "make a new plan and review it")
+
+
+def _same_source(saved: Plan, made: Plan) -> None:
+    """Raises `PlanRefused` unless the same version of this tool plans for the commit that was reviewed."""
+    then, now = saved.source or Source(), made.source or Source()
+    moved = []
+    if then.tool_version != now.tool_version:
+        moved.append(f"the version of reconciler: {then.tool_version or 'none'} then, {now.tool_version} now")
+    if then.commit != now.commit:
+        moved.append(f"the commit: {then.commit or 'none'} then, {now.commit or 'none'} now")
     if moved:
         raise PlanRefused("the saved plan is stale: " + "; ".join(moved), "make a new plan and review it")
 
