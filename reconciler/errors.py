@@ -55,14 +55,15 @@ class Diagnostic:
 
 
 class ReconcilerError(Exception):
-    """What happened (`message`) and what to do next (`hint`)."""
+    """What happened (`message`, and a line each, `details`) and what to do next (`hint`)."""
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, details: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = tuple(details)
 
 
 class UsageError(ReconcilerError):

@@ -90,6 +90,8 @@ def _invalid(error: SpecError) -> int:
 
 def _failed(error: ReconcilerError) -> int:
     click.echo(f"error: {one_line(error.message, 3000)}", err=True)
+    for line in error.details:
+        click.echo(f"       {one_line(line, 1000)}", err=True)
     if error.hint:
         click.echo(f"       {one_line(error.hint, 1000)}", err=True)
     return error.exit_code

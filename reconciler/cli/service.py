@@ -105,7 +105,7 @@ def serve(
             faults=Path(faults) if faults else None,
         )
     except ServiceError as error:
-        raise ReconcilerError(error.message, error.hint) from error
+        raise ReconcilerError(error.message, error.hint, error.details) from error
     return ExitCode.OK
 
 

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import compile_path
 
 from reconciler.service import openapi, wire
 from reconciler.service.diskfaults import disk_fault
@@ -110,6 +110,9 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("missing_parameter", "the request has no body", "send a JSON object")
         case "missing":
             return Fault("missing_parameter", f"{where} is required")
+        case "model_attributes_type" | "dict_type" if not where:
+            hint = "send one, with the header 'Content-Type: application/json'"
+            return Fault("invalid_parameter", "the body is not a JSON object", hint)
         case "extra_forbidden":
             return Fault("invalid_parameter", f"{where}: unknown key", "leave it out")
         case "less_than_equal" if where == "num_bytes":
@@ -120,15 +123,24 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("invalid_parameter", f"{where or 'the body'}: {found['msg']}")
 
 
+def _matches(path: str, request: Request) -> bool:
+    return compile_path(path)[0].match(request.url.path) is not None
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    message, hint = str(error.detail), None
+    if error.status_code == 404:
+        message, hint = f"there is no endpoint {request.url.path[:200]!r}", "/openapi.json lists what there is"
     if error.status_code == 405:
         # Starlette names the methods of the first route that fits; the resource has those of all of them.
-        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-        allowed = sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
-        error.headers = {"Allow": ", ".join(allowed)}
+        paths = openapi_document()["paths"].items()
+        found = {m.upper() for path, methods in paths if _matches(path, request) for m in methods}
+        allowed = ", ".join(sorted(found)) or (error.headers or {}).get("Allow", "GET")
+        error.headers = {"Allow": allowed}
+        message, hint = f"{request.method} is not allowed here", f"it takes {allowed}"
     codes = {404: "not_found", 405: "method_not_allowed"}
     code = codes.get(error.status_code, "invalid_parameter")
-    response = error_response(refuse(error.status_code, code, str(error.detail)))
+    response = error_response(refuse(error.status_code, code, message, hint))
     response.headers.update(error.headers or {})
     return response

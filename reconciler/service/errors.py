@@ -13,12 +13,13 @@ from typing import Any
 
 
 class ServiceError(Exception):
-    """The service cannot start or go on: what happened (`message`) and what to do next (`hint`)."""
+    """The service cannot start or go on: what happened (`message`, and a line each, `details`) and what to do next."""
 
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, hint: str, details: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([message, *details]))
         self.message = message
         self.hint = hint
+        self.details = tuple(details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def load(folders: Sequence[Path]) -> Registry:
                 faults.append(Fault(path, 1, 1, f"{same}; give one of them another pipeline_version"))
     if faults:
         hint = "pipelines/README.md of the service describes the format"
-        raise ServiceError("the pipelines cannot be used:\n" + "\n".join(f"  {fault}" for fault in faults), hint)
+        raise ServiceError("the pipelines cannot be used", hint, [str(fault) for fault in faults])
     ordered = sorted(found.values(), key=lambda p: _version_order(p.definition.pipeline_version), reverse=True)
     ordered.sort(key=lambda p: p.definition.pipeline_key)
     return Registry({p.id: p for p in ordered})

@@ -279,3 +279,32 @@ async def test_the_registry_shows_what_can_be_run(tmp_path: Path) -> None:
         assert schema["inputs"]["worker.stop"]["tracked"] is False
         none = await api.http.get("/batch/registry/pipelines", params={"status": "draft"})
         assert none.json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/batch/jobs", "GET, POST"),
+        ("POST", "/batch/jobs/job_x", "DELETE, GET"),
+        ("DELETE", "/batch/jobs/job_x/events", "GET"),
+        ("GET", "/files/uploads/upl_x/parts/1", "PUT"),
+    ],
+)
+async def test_a_method_that_is_not_allowed_says_which_are(
+    tmp_path: Path, method: str, path: str, allowed: str
+) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        answer = await api.http.request(method, path)
+        assert answer.headers["Allow"] == allowed
+        assert answer.json()["errors"][0]["suggestion"] == f"it takes {allowed}"
+
+
+async def test_a_body_that_is_no_object_and_a_path_that_is_none_say_what_to_do(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        for body in ({"content": "x=1"}, {"json": [1]}):
+            _, errors = await api.refused("POST", "/batch/jobs", **body)
+            assert errors[0]["message"] == "the body is not a JSON object"
+            assert "Content-Type: application/json" in errors[0]["suggestion"]
+        _, errors = await api.refused("GET", "/nowhere")
+        assert errors[0]["message"].startswith("there is no endpoint")
+        assert "/openapi.json" in errors[0]["suggestion"]

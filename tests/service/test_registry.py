@@ -93,8 +93,8 @@ def test_a_pipeline_that_cannot_be_used_is_named_with_the_place_and_the_reason(
 ) -> None:
     with pytest.raises(ServiceError) as caught:
         registry.load([write(tmp_path, text)])
-    assert f"{tmp_path / 'demo' / 'pipeline.yaml'}:" in caught.value.message
-    assert says in caught.value.message
+    assert f"{tmp_path / 'demo' / 'pipeline.yaml'}:" in str(caught.value)
+    assert says in str(caught.value)
 
 
 def test_all_faults_of_all_pipelines_are_said_at_once(tmp_path: Path) -> None:

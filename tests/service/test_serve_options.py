@@ -58,3 +58,15 @@ def test_options_that_do_not_do_are_refused(tmp_path: Path, options: list[str], 
     assert process.returncode != 0
     assert fault in said
     assert not (tmp_path / "data").exists()
+
+
+def test_each_fault_of_a_pipeline_has_a_line_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "shout"
+    folder.mkdir(parents=True)
+    (folder / "pipeline.yaml").write_text("pipeline_key: shout\ncolour: red\n")
+    with command(tmp_path, "--pipelines", "mine") as process:
+        lines = process.communicate(timeout=DEADLINE)[1].splitlines()
+    assert process.returncode == 1
+    assert lines[0] == "error: the pipelines cannot be used"
+    assert any(line.startswith("       mine/shout/pipeline.yaml:2:1: colour") for line in lines)
+    assert not any("\\u000a" in line for line in lines)
