@@ -123,8 +123,12 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("invalid_parameter", f"{where or 'the body'}: {found['msg']}")
 
 
-def _matches(path: str, request: Request) -> bool:
-    return compile_path(path)[0].match(request.url.path) is not None
+def _allowed(path: str) -> str:
+    """The methods of the resource at `path`. Of templates that fit, the one with the fewest parameters is meant."""
+    paths = openapi_document()["paths"]
+    fitting = [template for template in paths if compile_path(template)[0].match(path)]
+    meant = min(fitting, key=lambda template: template.count("{"), default=None)
+    return ", ".join(sorted(method.upper() for method in paths[meant])) if meant else ""
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -134,9 +138,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         message, hint = f"there is no endpoint {request.url.path[:200]!r}", "/openapi.json lists what there is"
     if error.status_code == 405:
         # Starlette names the methods of the first route that fits; the resource has those of all of them.
-        paths = openapi_document()["paths"].items()
-        found = {m.upper() for path, methods in paths if _matches(path, request) for m in methods}
-        allowed = ", ".join(sorted(found)) or (error.headers or {}).get("Allow", "GET")
+        allowed = _allowed(request.url.path) or (error.headers or {}).get("Allow", "GET")
         error.headers = {"Allow": allowed}
         message, hint = f"{request.method} is not allowed here", f"it takes {allowed}"
     codes = {404: "not_found", 405: "method_not_allowed"}

@@ -287,6 +287,8 @@ async def test_the_registry_shows_what_can_be_run(tmp_path: Path) -> None:
         ("PATCH", "/batch/jobs", "GET, POST"),
         ("POST", "/batch/jobs/job_x", "DELETE, GET"),
         ("DELETE", "/batch/jobs/job_x/events", "GET"),
+        ("PATCH", "/batch/jobs/queue", "GET"),
+        ("PATCH", "/files/uploads/upl_x/parts/urls", "POST"),
         ("GET", "/files/uploads/upl_x/parts/1", "PUT"),
     ],
 )
