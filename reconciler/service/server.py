@@ -121,7 +121,7 @@ def _welcome(listener: socket.socket, host: str, folder: DataFolder, key_file: P
     if key_file:
         lines.append(f'  export ATAI_API_KEY="$(cat {shlex.quote(str(key_file))})"')
     else:
-        lines.append("  export ATAI_API_KEY to the key that the service was started with")
+        lines.append("  export ATAI_API_KEY to a key that the service was started with")
     lines.append(f"A page to look at it: {url.removesuffix(PREFIX)}/")
     lines += [f"Slots for parallel work: {capacity}", f"Data: {folder.root}"]
     if not is_loopback(listener.getsockname()[0]):
