@@ -15,7 +15,7 @@ from reconciler.service.database import Database
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.ids import new_id
 from reconciler.service.joblog import log_transition
-from reconciler.service.jobs import ACTIVE, TERMINAL, Job, JobStatus, moved
+from reconciler.service.jobs import ACTIVE, RETRYABLE, TERMINAL, IllegalTransition, Job, JobStatus, moved
 from reconciler.service.wire import CreateJob
 
 _JOB_FIELDS = tuple(Job.__dataclass_fields__)
@@ -211,6 +211,8 @@ class Store:
         """Queue a FAILED or CANCELLED job again, at the end. The second value: contents to remove from disk."""
         with self._database.write() as tx:
             job = load_job(tx, org_id, job_id)
+            if job.status not in RETRYABLE:  # RUNNING and PREEMPTED become PENDING too, but not by a request
+                raise IllegalTransition(job, JobStatus.PENDING)
             job = self.queue_again(tx, job)
             inputs.reset(tx, job.id)
             return job, drop_results(tx, job.id)

@@ -203,6 +203,15 @@ async def test_retry_removes_what_a_failed_attempt_had_put_out(tmp_path: Path) -
     assert [path.name for path in (tmp_path / "contents").iterdir()] == [after["id"]]
 
 
+async def test_a_job_that_runs_cannot_be_retried_and_goes_on(tmp_path: Path) -> None:
+    async with running(tmp_path) as api:
+        job = await api.wait((await api.submit("sleeper"))["id"], "RUNNING")
+        status, errors = await api.refused("POST", f"/batch/jobs/{job['id']}/retry")
+        assert (status, errors[0]["code"]) == (409, "invalid_job_state")
+        now = await api.job(job["id"])
+        assert (now["status"], now["retry_count"]) == ("RUNNING", 0)
+
+
 async def test_a_completed_job_cannot_be_retried(tmp_path: Path) -> None:
     async with running(tmp_path) as api:
         job = await api.wait((await api.submit("babble"))["id"], "COMPLETED")
