@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.client import Client
+from reconciler.compare import declared_in
 from reconciler.errors import PlatformError
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, RecordedJob, Seen, is_terminal
-from reconciler.plan import declared_in
 
 
 async def observe(client: Client, jobs: Mapping[str, str]) -> dict[str, Observation]:

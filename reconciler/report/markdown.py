@@ -6,14 +6,12 @@ code spans, unless it is plain words.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from reconciler.plan import Action, Change, Plan
-from reconciler.report.plans import kept_lines, uploads_line, verdict
+from reconciler.plan import Action, Plan
+from reconciler.report.plans import change_text, kept_lines, spec_place, uploads_line, verdict
 from reconciler.text import one_line
 
 COMMENT = 65_536
@@ -83,8 +81,8 @@ def _joined(plan: Plan, shown: Sequence[Sequence[str]]) -> str:
     if plan.warnings:
         lines += ["", f"#### Warnings ({len(plan.warnings):,})", ""]
         lines += [f"- {prose(one_line(w, 300))}" for w in plan.warnings[:_WARNINGS]]
-        if more := len(plan.warnings) - _WARNINGS:
-            lines += [f"- … and {more:,} more"] if more > 0 else []
+        if (more := len(plan.warnings) - _WARNINGS) > 0:
+            lines.append(f"- … and {more:,} more")
     return "\n".join(lines) + "\n"
 
 
@@ -98,29 +96,15 @@ def _origin(plan: Plan) -> str:
 
 
 def _item(action: Action, fields: int) -> str:
-    where = f"{action.spec_path}:{action.line}" if action.line else action.spec_path
+    where = spec_place(action)
     place = f" · {code(one_line(where, 200))}" if where else ""
     head = f"- {action.action} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
-    return "\n".join([head, *(f"  - {line}" for line in _changes(action.changes, fields))])
-
-
-def _changes(changes: Sequence[Change], fields: int) -> Iterator[str]:
     if not fields:
-        return
-    for change in changes[:fields]:
-        path = code(one_line(change.path, 200))
-        if change.op == "add":
-            yield f"{path}: added {_value(change.after)}"
-        elif change.op == "remove":
-            yield f"{path}: removed {_value(change.before)}"
-        else:
-            yield f"{path}: {_value(change.before)} → {_value(change.after)}"
-    if len(changes) > fields:
-        yield f"… and {len(changes) - fields:,} more fields"
-
-
-def _value(value: Any) -> str:
-    return code(one_line(json.dumps(value, ensure_ascii=False), 100))
+        return head
+    lines = [f"  - {change_text(change, write=code)}" for change in action.changes[:fields]]
+    if (more := len(action.changes) - fields) > 0:
+        lines.append(f"  - … and {more:,} more fields")
+    return "\n".join([head, *lines])
 
 
 def code(text: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from reconciler.compare import Change
 from reconciler.job import JsonObject
-from reconciler.plan import Action, Change, Plan
+from reconciler.plan import Action, Plan
 from reconciler.report.style import MARKS, Paint, plain, size
 from reconciler.text import one_line, pad, plural, width
 
@@ -72,22 +73,27 @@ def verdict(plan: Plan) -> str:
 
 def _action_lines(action: Action, names: int, paint: Paint) -> list[str]:
     mark, colour, _ = MARKS[action.action]
-    where = f"{action.spec_path}:{action.line}" if action.line else action.spec_path or ""
     head = f"  {paint(mark, colour)} {paint(pad(action.action, 7), colour)}  {pad(one_line(action.name, 60), names)}"
-    lines = [f"{head}  {one_line(action.reason)}  {paint(one_line(where), 'dim')}".rstrip()]
-    lines.extend(f"        {_change_text(change, paint)}" for change in action.changes[:20])
+    lines = [f"{head}  {one_line(action.reason)}  {paint(one_line(spec_place(action)), 'dim')}".rstrip()]
+    lines.extend(f"        {change_text(change, paint)}" for change in action.changes[:20])
     if len(action.changes) > 20:
         lines.append(f"        … and {len(action.changes) - 20} more fields; --format json has them all")
     return lines
 
 
-def _change_text(change: Change, paint: Paint) -> str:
-    path = one_line(change.path)
+def spec_place(action: Action) -> str:
+    """The file and the line of the action's spec, as far as they are known."""
+    return f"{action.spec_path}:{action.line}" if action.line else action.spec_path or ""
+
+
+def change_text(change: Change, paint: Paint = plain, *, write: Callable[[str], str] = str) -> str:
+    """`path: before → after`. `write`: how names and values are written."""
+    path, before, after = write(one_line(change.path)), write(_value(change.before)), write(_value(change.after))
     if change.op == "add":
-        return f"{path}: {paint('added', 'green')} {_value(change.after)}"
+        return f"{path}: {paint('added', 'green')} {after}"
     if change.op == "remove":
-        return f"{path}: {paint('removed', 'red')} {_value(change.before)}"
-    return f"{path}: {paint(_value(change.before), 'red')} → {paint(_value(change.after), 'green')}"
+        return f"{path}: {paint('removed', 'red')} {before}"
+    return f"{path}: {paint(before, 'red')} → {paint(after, 'green')}"
 
 
 def _value(value: Any) -> str:
