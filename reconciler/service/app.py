@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import compile_path
 
-from reconciler.service import openapi, wire
+from reconciler.service import names, openapi, wire
 from reconciler.service.diskfaults import disk_fault
 from reconciler.service.errors import ApiError, Fault, refuse
 from reconciler.service.keys import Keys
@@ -100,10 +100,21 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     return error_response(ApiError(400, [_fault(each) for each in error.errors()]))
 
 
+# What a value that does not match its pattern should have been; the patterns themselves are in the OpenAPI document.
+_FORMS = {
+    "filename": f"a file name: 1 to {names.LONGEST} characters, no slashes, nothing invisible, not '.' or '..'",
+    "data": "base64 (RFC 4648), with its padding and without line breaks",
+    "integrity_checksum": "the CRC32C, four bytes in network order, as base64: 6 characters and '=='",
+    "name": "a name with something visible in it",
+}
+
+
 def _fault(found: dict[str, Any]) -> Fault:
     kind: Sequence[Any] = found["loc"]
     # pydantic names the kind of an input item where the item is; whoever sent it knows nothing of that
     words = [word for at, word in enumerate(kind[1:]) if not (word in wire.KINDS and isinstance(kind[at], int))]
+    if kind[0] == "query":
+        words = words[:1]  # pydantic counts the values of a parameter that may be repeated
     where = ".".join(map(str, words))
     match found["type"]:
         case "missing" if not where:
@@ -115,6 +126,8 @@ def _fault(found: dict[str, Any]) -> Fault:
             return Fault("invalid_parameter", "the body is not a JSON object", hint)
         case "extra_forbidden":
             return Fault("invalid_parameter", f"{where}: unknown key", "leave it out")
+        case "string_pattern_mismatch" if words and words[-1] in _FORMS:
+            return Fault("invalid_parameter", f"{where}: this is no such value", f"it is {_FORMS[str(words[-1])]}")
         case "less_than_equal" if where == "num_bytes":
             return Fault("invalid_file_size", f"num_bytes: {found['msg']}")
         case "literal_error" if where == "file_type":

@@ -47,7 +47,7 @@ def needs_key(scope: Scope) -> bool:
     path = str(scope["path"])
     if path in PROBES or signed(scope):
         return False
-    return scope["method"] != "GET" or not (path in _READ_FREELY or path.startswith(_PAGE_PARTS))
+    return scope["method"] not in ("GET", "HEAD") or not (path in _READ_FREELY or path.startswith(_PAGE_PARTS))
 
 
 def at_start(send: Send, note: Callable[[Message], None]) -> Send:
@@ -102,8 +102,10 @@ class BearerAuth:
             suggestion = "send the header 'Authorization: Bearer <key>'"
             raise refuse(401, "unauthorized", "the request has no API key", suggestion)
         scheme, _, key = given.partition(" ")
+        if scheme.lower() != "bearer":
+            raise refuse(401, "unauthorized", "the key has no 'Bearer ' before it", "Authorization: Bearer <key>")
         organisation = self._keys.organisation(key.strip())
-        if scheme.lower() == "bearer" and organisation is not None:
+        if organisation is not None:
             return organisation
         raise refuse(401, "unauthorized", "the API key is none of this service's", "check ATAI_API_KEY")
 
@@ -153,7 +155,7 @@ class JsonBodies:
                     413,
                     "payload_too_large",
                     f"the body is larger than {limit:,} bytes",
-                    "split a job into several with fewer inputs each; send a file with POST /files or in parts",
+                    "send a file with POST /files, or in parts; split a job into several with fewer inputs each",
                 )
             if not message.get("more_body", False):
                 break

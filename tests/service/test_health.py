@@ -33,8 +33,13 @@ async def test_a_service_that_runs_says_so_without_a_key(tmp_path: Path) -> None
             assert (await http.get("/healthz")).json() == {"status": "ok"}
             answer = await http.get("/readyz")
             assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": []})
+            for path in ("/healthz", "/readyz", "/"):
+                head = await http.head(path)
+                assert (head.status_code, head.content) == (200, b"")
             for path in ("/healthz/", "/readyz/x", "/metrics", "/v0.5/healthz"):
                 assert (await http.get(path)).status_code == 401
+            answer = await http.get("/metrics", headers={"Authorization": service.key})
+            assert answer.json()["errors"][0]["message"] == "the key has no 'Bearer ' before it"
 
 
 @pytest.mark.anyio

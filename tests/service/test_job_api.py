@@ -310,3 +310,13 @@ async def test_a_body_that_is_no_object_and_a_path_that_is_none_say_what_to_do(t
         _, errors = await api.refused("GET", "/nowhere")
         assert errors[0]["message"].startswith("there is no endpoint")
         assert "/openapi.json" in errors[0]["suggestion"]
+
+
+async def test_a_value_that_is_not_of_its_form_is_answered_with_the_form(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        body = {"filename": "../a.txt", "file_type": "text/plain", "num_bytes": 1}
+        _, (fault,) = await api.refused("POST", "/files/uploads/initiate", json=body)
+        assert fault["message"] == "filename: this is no such value"
+        assert "no slashes" in fault["suggestion"]
+        _, (fault,) = await api.refused("GET", "/batch/jobs", params={"status": "running"})
+        assert fault["message"].startswith("status: Input should be 'PENDING'")

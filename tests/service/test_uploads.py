@@ -155,6 +155,7 @@ async def test_what_cannot_be_uploaded_is_refused_at_once(tmp_path: Path) -> Non
         good = {"filename": "a", "file_type": "text/plain", "num_bytes": 10}
         for change, status, code in (
             ({"num_bytes": 11}, 413, "invalid_file_size"),
+            ({"num_bytes": 300_000_000_000}, 400, "invalid_file_size"),
             ({"num_bytes": -1}, 400, "invalid_parameter"),
             ({"num_bytes": "10"}, 400, "invalid_parameter"),
             ({"file_type": "application/zip"}, 400, "invalid_file_type"),

@@ -16,12 +16,14 @@ _OPEN: dict[str, Any] = {"security": []}
 _UNREADY = {"example": {"value": {"status": "unready", "reasons": ["the data folder cannot be written: storage_full"]}}}
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=wire.Health, openapi_extra=_OPEN)
 async def healthz() -> dict[str, Any]:
     """The process answers. Takes no thread, so it answers when all of them wait for the disk."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=wire.Readiness,

@@ -35,6 +35,7 @@ _HEADERS = {
 }
 
 
+@router.head("/")
 @router.get("/")
 def get_page() -> Response:
     """The page."""

@@ -33,7 +33,7 @@ def initiate_upload(body: wire.InitiateUpload, request: Request, context: Ctx, o
     """Begin an upload in parts, or go on with one.
 
     The types are those of `POST /files` and `application/x-ndjson`. A file of that name is never replaced: 409
-    (a corrupt one is no file). Files may have 250 GB, unless the service was started with another limit: 413.
+    (a corrupt one is no file). Files may have 250 GB: `num_bytes` beyond that is 400.
 
     With `resume_if_started`, an upload that was begun under the name with the same type and size goes on: `parts` are
     then those without a checkpoint. Is one under way with another type or size: 409. Without `resume_if_started` a
