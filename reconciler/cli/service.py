@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     help="What stderr carries; 'json': an object a line, also for each request.",
 )
 @click.option(
-    "--faults", hidden=True, type=click.Path(exists=True, dir_okay=False), help="Rules, for tests of clients."
+    "--faults",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="For tests of clients: rules that refuse, delay, drop, truncate or garble answers.",
 )
 @common()
 def serve(
@@ -88,6 +91,8 @@ def serve(
         else:
             note(options, text)
 
+    if not data.strip():
+        raise UsageError("--data is empty", "name a folder; without --data it is .reconciler/service")
     if Path(data) == Path(".reconciler/service"):
         ignore_in_git(Path(".reconciler"))
     try:

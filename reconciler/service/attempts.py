@@ -137,21 +137,21 @@ class Attempts:
         log_event(tx, job.id, "attempt_failed", "WARN", message, at=self._store.now(), payload=error)
         self._store.queue_again(tx, job, not_before=stamp(self._clock() + pause))
 
-    def preempt(self, job: Job) -> None:
+    def preempt(self, job: Job, why: str) -> None:
         """The job is PREEMPTED, unless it ended meanwhile; its workers are gone."""
         with self._database.write() as tx:
             current = active_job(tx, job.id, job.attempt)
             if current:
-                self._preempt(tx, current)
+                self._preempt(tx, current, why)
 
-    def preempt_active(self) -> None:
+    def preempt_active(self, why: str) -> None:
         """Nothing runs any more: jobs that were, are PREEMPTED. Only for the process that holds the lock."""
         with self._database.write() as tx:
             for job in jobs_in(tx, sorted(ACTIVE)):
-                self._preempt(tx, job)
+                self._preempt(tx, job, why)
 
-    def _preempt(self, tx: sqlite3.Connection, job: Job) -> None:
-        self._store.change(tx, job, JobStatus.PREEMPTED)
+    def _preempt(self, tx: sqlite3.Connection, job: Job, why: str) -> None:
+        self._store.change(tx, job, JobStatus.PREEMPTED, why=why)
         inputs.reset(tx, job.id, only="processing")
 
     def requeue(self) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from referencing import Registry as NoRemoteSchemas
+from referencing.exceptions import Unresolvable
 
 from reconciler.service import strictjson
 
@@ -95,6 +100,20 @@ class Definition(_Strict):
     resume: bool = False
 
 
+_Found: TypeAlias = tuple[Sequence[str | int], str]
+"""Where in the document, and what."""
+_KEYS = {
+    key
+    for model in (Definition, Component, Defaults, InputPort, OutputPort, RetryPolicy, Resources)
+    for key in model.model_fields
+}
+_ABOUT_VALUES = frozenset(
+    {"type", "enum", "const", "pattern", "minLength", "maxLength", "minItems", "maxItems"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+)
+_SCRIPT = re.compile(r"^[^-].*\.(py|sh|bash|js|mjs|ts|rb|pl|R|jl|lua|php)$")
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something wrong in a file, at a line and column from 1."""
@@ -129,31 +148,62 @@ def read(path: Path) -> Definition | list[Fault]:
         strictjson.check(value)
         definition = Definition.model_validate(value)
     except ValidationError as error:
-        said = [(each["loc"], each["msg"]) for each in error.errors()]
-        return faults + [Fault(path, *_locate(node, loc), _sentence(loc, message)) for loc, message in said]
+        found: list[_Found] = [(each["loc"], _words(each)) for each in error.errors()]
     except (ValueError, yaml.YAMLError) as error:
         return [*faults, Fault(path, 1, 1, str(error))]
-    found = [(loc, message) for loc, message in _sense(definition, path.parent)]
+    else:
+        found = list(_sense(definition, path.parent))
     faults += [Fault(path, *_locate(node, loc), _sentence(loc, message)) for loc, message in found]
-    return faults or definition
+    return sorted(faults, key=lambda fault: (fault.line, fault.column)) or definition
 
 
-def _sense(definition: Definition, folder: Path) -> Iterator[tuple[Sequence[str | int], str]]:
+def _words(found: ErrorDetails) -> str:
+    """What pydantic found, for who writes YAML."""
+    match found["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(found["loc"][-1]), _KEYS, 1)
+            return "unknown key" + (f" (did you mean {near[0]!r}?)" if near else "")
+        case "missing":
+            return "this key is required"
+        case "string_type" if isinstance(found["input"], int | float):
+            return f"it must be text: put it in quotes, '{found['input']}'"
+        case _:
+            return found["msg"]
+
+
+def _sense(definition: Definition, folder: Path) -> Iterator[_Found]:
     """What each value allows, but all together do not."""
     for name in definition.default_config:
         if name not in definition.components:
             yield ("default_config", name), f"it is no component; the component is {next(iter(definition.components))}"
-    try:
-        Draft202012Validator.check_schema(definition.user_config_schema)
-    except SchemaError as error:
-        yield ("user_config_schema", *error.absolute_path), f"it is no JSON Schema: {error.message}"
+    yield from _schema_sense(definition)
     for name, component in definition.components.items():
         program = component.command[0]
         if program != "python" and not (folder / program).is_file() and shutil.which(program) is None:
             yield ("components", name, "command", 0), f"there is no program {program!r}, here or on the PATH"
         for number, word in enumerate(component.command[1:], start=1):
-            if word.endswith(".py") and not Path(word).is_absolute() and not (folder / word).is_file():
+            if _SCRIPT.search(word) and not Path(word).is_absolute() and not (folder / word).is_file():
                 yield ("components", name, "command", number), f"there is no file {word!r} in this folder"
+
+
+def _schema_sense(definition: Definition) -> Iterator[_Found]:
+    """The schema is one, and no default value is wrong by it. What a job has yet to add is not missed here."""
+    try:
+        Draft202012Validator.check_schema(definition.user_config_schema)
+    except SchemaError as error:
+        yield ("user_config_schema", *error.absolute_path), f"it is no JSON Schema: {error.message}"
+        return
+    validator = Draft202012Validator(definition.user_config_schema, registry=NoRemoteSchemas())
+    named = definition.user_config_schema.get("properties", {})
+    for name, defaults in definition.default_config.items():
+        values = {key: value for key, value in defaults.config.items() if key in named}
+        try:
+            for fault in validator.iter_errors(values):
+                if fault.validator in _ABOUT_VALUES:
+                    where = ("default_config", name, "config", *fault.absolute_path)
+                    yield where, f"user_config_schema refuses this default: {fault.message}"
+        except Unresolvable as error:
+            yield ("user_config_schema",), f"it refers to what is not in it: {error}"
 
 
 def _sentence(loc: Sequence[str | int], message: str) -> str:

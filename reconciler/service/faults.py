@@ -84,7 +84,9 @@ def load(path: Path) -> list[Rule]:
         return _RULES.validate_python(strictjson.loads(path.read_bytes()))
     except ValidationError as error:
         found = [f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()]
-        raise ServiceError(f"{path}: {'; '.join(found)}", "see reconciler/service/faults.py for the rules") from error
+        raise ServiceError(
+            f"{path}: {'; '.join(found)}", "the README of reconciler describes the rules, under '--faults'"
+        ) from error
     except (OSError, ValueError) as error:
         raise ServiceError(f"{path}: {error}", "give a file with a JSON list of rules") from error
 

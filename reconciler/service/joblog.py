@@ -39,12 +39,16 @@ def log_event(
     )
 
 
-def log_transition(tx: sqlite3.Connection, job: Job, *, at: str, before: JobStatus | None = None) -> None:
+def log_transition(
+    tx: sqlite3.Connection, job: Job, *, at: str, before: JobStatus | None = None, why: str | None = None
+) -> None:
     """Append the entry for a job that has just reached its status."""
     event_type, level = _TRANSITIONS[job.status]
     message = f"{before} -> {job.status}" if before else f"created as {job.status}"
     if job.error:
-        message += f": {job.error.get('message')}"
+        why = job.error.get("message")
+    if why:
+        message += f": {why}"
     payload = {
         "from": before,
         "to": job.status,

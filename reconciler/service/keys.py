@@ -31,7 +31,7 @@ class Keys:
 
 
 def read_keys(path: Path, organisation_id: Callable[[str], str]) -> dict[str, str]:
-    """Key → organisation id, from a file of lines `NAME: KEY`. Raises `ServiceError` with the line that is wrong."""
+    """Key → organisation id, from a file of lines `NAME: KEY`. Raises `ServiceError` with the lines that are wrong."""
     try:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise ServiceError(f"others may read the keys in {path}", f"chmod 600 {path}")
@@ -40,17 +40,21 @@ def read_keys(path: Path, organisation_id: Callable[[str], str]) -> dict[str, st
         raise ServiceError(f"{path} cannot be read: {error.strerror}", "name a file of lines 'NAME: KEY'") from error
     except UnicodeDecodeError as error:
         raise ServiceError(f"{path} holds more than ASCII", "write lines 'NAME: KEY' in ASCII") from error
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
+    faults = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())
         if not match or len(match["key"]) < SHORTEST:
-            hint = f"write NAME: KEY; a key has at least {SHORTEST} characters and no spaces"
-            raise ServiceError(f"{path}:{number}: this is no name and key", hint)
-        if match["key"] in found:
-            raise ServiceError(f"{path}:{number}: this key stands in the file already", "give each a key of its own")
-        found[match["key"]] = organisation_id(match["name"])
-    if not found:
+            faults.append(f"{path}:{number}: this is no name and key")
+        elif match["key"] in names:
+            faults.append(f"{path}:{number}: this key stands in the file already")
+        else:
+            names[match["key"]] = match["name"]
+    if faults:
+        hint = f"write NAME: KEY, each key once; a key has at least {SHORTEST} characters and no spaces"
+        raise ServiceError("the keys cannot be used", hint, faults)
+    if not names:
         raise ServiceError(f"{path} holds no key", "write lines 'NAME: KEY'")
-    return found
+    return {key: organisation_id(name) for key, name in names.items()}

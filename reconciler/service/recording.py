@@ -31,6 +31,7 @@ from reconciler.service.protocol import (
     printable,
 )
 
+_SHOWN = 60  # characters of such a line, in the message; the payload has more
 MOST_ENTRIES = 50_000  # events and progress of one index; a worker that talks without end must not fill the disk
 _BAD_LINES = 100  # the same for what is not understood
 
@@ -170,7 +171,8 @@ class Recorder:
         query = "SELECT COUNT(*) FROM events WHERE job_id = ? AND event_type = 'bad_line' AND idx = ?"
         (count,) = self._tx.execute(query, (self._speaker.job.id, self._speaker.index)).fetchone()
         if count < _BAD_LINES:
-            message = f"the worker wrote a line that is not understood: {line.reason}"
+            shown = f": {line.text[:_SHOWN]!r}" if line.text else ""
+            message = f"the worker wrote a line that is not understood: {line.reason}{shown}"
             self._event("bad_line", "WARN", message, {"reason": line.reason, "line": line.text})
 
     def _progress(self, line: ProgressLine) -> None:
@@ -198,7 +200,10 @@ class Recorder:
 
     def _output(self, line: OutputLine, number: int) -> None:
         if line.port not in self._speaker.ports:
-            raise EscapingOutput(f"the worker named the output port {line.port!r}, which the pipeline does not have")
+            known = ", ".join(sorted(self._speaker.ports)) or "none"
+            raise EscapingOutput(
+                f"the worker named the output port {line.port!r}, which the pipeline does not have: it has {known}"
+            )
         output_id, path = self._take("out", line.path, number)
         self._tx.execute(
             "INSERT INTO outputs (id, job_id, port_name, input_id, filename, file_type, num_bytes, created_at)"

@@ -29,10 +29,10 @@ def recover(folder: DataFolder, attempts: Attempts) -> None:
     """
     killed = strays.kill(str(folder.runs))
     if killed:
-        _log.warning("ended %d processes that an earlier service had left behind", killed)
+        _log.warning("processes that an earlier service had left behind, and were ended: %d", killed)
     for job in attempts.active():
         take_up(job, folder.attempt(job.id, job.attempt), attempts)
-    attempts.preempt_active()
+    attempts.preempt_active("the service that ran it had ended")
     attempts.requeue()
     for path in folder.runs.iterdir():
         shutil.rmtree(path, ignore_errors=True)

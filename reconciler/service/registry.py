@@ -85,6 +85,11 @@ def load(folders: Sequence[Path]) -> Registry:
     for folder in folders:
         if not folder.is_dir():
             raise ServiceError(f"the pipelines folder {folder} does not exist", "name an existing folder")
+        if misplaced := [*folder.glob("pipeline.y*ml"), *folder.glob("*/pipeline.yml")]:
+            raise ServiceError(
+                f"{misplaced[0]} is not where a pipeline is looked for",
+                f"a pipeline is a folder below {folder}, with a pipeline.yaml in it",
+            )
         for path in sorted(folder.glob("*/pipeline.yaml")):
             definition = read(path)
             if isinstance(definition, list):
@@ -96,7 +101,7 @@ def load(folders: Sequence[Path]) -> Registry:
                 same = f"{other.folder / 'pipeline.yaml'} defines the same pipeline and version"
                 faults.append(Fault(path, 1, 1, f"{same}; give one of them another pipeline_version"))
     if faults:
-        hint = "pipelines/README.md of the service describes the format"
+        hint = f"{BUNDLED / 'README.md'} describes the format"
         raise ServiceError("the pipelines cannot be used", hint, [str(fault) for fault in faults])
     ordered = sorted(found.values(), key=lambda p: _version_order(p.definition.pipeline_version), reverse=True)
     ordered.sort(key=lambda p: p.definition.pipeline_key)

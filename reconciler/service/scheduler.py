@@ -19,6 +19,7 @@ from reconciler.service.runs import Run, carry_out, width
 from reconciler.service.uploads import Uploads
 
 _log = logging.getLogger(__name__)
+_STOPS = "the service stops"
 POLL = 0.2  # seconds until what another process wrote is noticed
 
 
@@ -28,10 +29,13 @@ class _Running:
     task: asyncio.Task[None]
     number: int  # counts starts
     ending: bool = False
-    preempted: bool = False
+    preempted: str | None = None  # why
 
-    def end(self, *, preempted: bool = False) -> None:
-        """Kill its workers. A second cancel would break into the clean-up after the first."""
+    def end(self, *, preempted: str | None = None) -> None:
+        """Kill its workers. With `preempted`, the reason, the job waits again.
+
+        A second cancel would break into the clean-up after the first.
+        """
         if not self.ending:
             self.ending = True
             self.preempted = preempted
@@ -130,7 +134,7 @@ class Scheduler:
         needed = width(job, self._attempts.pipeline(job), inputs, self._capacity) - self.free
         if needed > 0:
             for victim in self._victims(job, needed):
-                victim.end(preempted=True)
+                victim.end(preempted="a job of a higher priority needs its slots")
             return False
         admitted = await asyncio.to_thread(self._attempts.admit, job)
         if admitted is not None:
@@ -224,13 +228,13 @@ class Scheduler:
     def _settle(self, killed: _Running) -> None:
         take_up(killed.run.job, killed.run.folder, self._attempts)
         if killed.preempted:
-            self._attempts.preempt(killed.run.job)
+            self._attempts.preempt(killed.run.job, killed.preempted)
         shutil.rmtree(killed.run.folder, ignore_errors=True)
 
     async def _preempt_all(self) -> None:
         running = list(self._running.values())
         for each in running:
-            each.end(preempted=True)
+            each.end(preempted=_STOPS)
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
         await self._settle_killed()
-        await asyncio.to_thread(self._attempts.preempt_active)
+        await asyncio.to_thread(self._attempts.preempt_active, _STOPS)

@@ -76,7 +76,7 @@ def serve(
             )
         try:
             with bind(host, port) as listener, logging_as(log_format, secrets=[key] if key else []):
-                for line in _welcome(listener, host, folder, key_file, service.capacity):
+                for line in _welcome(listener, host, folder, key_file, service):
                     announce(line)
                 if faults:
                     announce(f"WARNING: it lies on purpose, by the rules in {faults}. For tests only.")
@@ -114,16 +114,22 @@ async def _serve(service: Service, app: ASGIApp, listener: socket.socket, settin
         await running
 
 
-def _welcome(listener: socket.socket, host: str, folder: DataFolder, key_file: Path | None, capacity: int) -> list[str]:
+def _welcome(
+    listener: socket.socket, host: str, folder: DataFolder, key_file: Path | None, service: Service
+) -> list[str]:
     port = listener.getsockname()[1]
     url = f"http://[{host}]:{port}{PREFIX}" if ":" in host else f"http://{host}:{port}{PREFIX}"
     lines = [f"The batch service listens on {url}", f"  export ATAI_API_ENDPOINT={url}"]
     if key_file:
         lines.append(f'  export ATAI_API_KEY="$(cat {shlex.quote(str(key_file))})"')
     else:
-        lines.append("  export ATAI_API_KEY to a key that the service was started with")
+        lines.append("  the key, ATAI_API_KEY, is one that the service was started with")
     lines.append(f"A page to look at it: {url.removesuffix(PREFIX)}/")
-    lines += [f"Slots for parallel work: {capacity}", f"Data: {folder.root}"]
+    lines += [
+        f"Slots for parallel work: {service.capacity}",
+        f"Pipelines: {', '.join(service.pipelines)}",
+        f"Data: {folder.root}",
+    ]
     if not is_loopback(listener.getsockname()[0]):
         lines.append("Other machines can reach it, and the traffic is not encrypted.")
     return [*lines, "Stop with Ctrl-C; jobs that are running then start again at the next start."]

@@ -41,6 +41,7 @@ class Service:
     scheduler: Scheduler
     lock: SchedulerLock
     capacity: int
+    pipelines: tuple[str, ...]
 
 
 @contextmanager
@@ -131,4 +132,10 @@ def _assemble(
         readiness=Readiness(folder=folder, database=database, scheduler=scheduler),
         metrics=Metrics(database, scheduler),
     )
-    return Service(create_app(context, keys=keys, default_org=default_org), scheduler, lock, slots)
+    return Service(create_app(context, keys=keys, default_org=default_org), scheduler, lock, slots, _names(known))
+
+
+def _names(known: registry.Registry) -> tuple[str, ...]:
+    """`key version` of each pipeline."""
+    definitions = [pipeline.definition for pipeline in known.pipelines.values()]
+    return tuple(f"{each.pipeline_key} {each.pipeline_version}" for each in definitions)

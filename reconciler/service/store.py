@@ -266,14 +266,15 @@ class Store:
         *,
         error: dict[str, Any] | None = None,
         not_before: str | None = None,
+        why: str | None = None,
     ) -> Job:
-        """Move `job` inside the transaction and log it. Raises `IllegalTransition`."""
+        """Move `job` inside the transaction and log it, with `why`. Raises `IllegalTransition`."""
         now = self.now()
         changed = moved(job, target, at=now, error=error, not_before=not_before)
         values = _columns(changed)
         sets = ", ".join(f"{name} = :{name}" for name in values)
         tx.execute(f"UPDATE jobs SET {sets} WHERE id = :id", values)  # noqa: S608
-        log_transition(tx, changed, at=now, before=job.status)
+        log_transition(tx, changed, at=now, before=job.status, why=why)
         return changed
 
 

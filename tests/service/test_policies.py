@@ -37,7 +37,8 @@ async def test_a_higher_priority_preempts_and_the_preempted_job_runs_again(tmp_p
         assert other["preemption_count"] == 0
         assert high["completed_at"] <= ended["started_at"]
         assert ended["completed_at"] <= other["started_at"]  # it kept its place in the queue
-        assert "job_preempted" in await types(api, low)
+        (event,) = await api.event(low, "job_preempted")
+        assert event["message"] == "RUNNING -> PREEMPTED: a job of a higher priority needs its slots"
 
 
 DONE_UNSEEN: tuple[list[Any], ...] = (["each"], ["say", {"type": "done"}])

@@ -71,16 +71,17 @@ NESTED = GOOD.replace("inputs: {}", "inputs:\n  data:\n    name: Data\n    mode:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (GOOD.replace("name: Demo", ""), ":1:1: name: Field required"),
-        (GOOD + "colour: red\n", ":9:1: colour: Extra"),
-        (GOOD.replace("1.0.0", "1.0"), ":2:1: pipeline_version: Input should be a valid string"),
+        (GOOD.replace("name: Demo", ""), ":1:1: name: this key is required"),
+        (GOOD + "colour: red\n", ":9:1: colour: unknown key"),
+        (GOOD + "prioritty: 1\n", ":9:1: prioritty: unknown key (did you mean 'priority'?)"),
+        (GOOD.replace("1.0.0", "1.0"), ":2:1: pipeline_version: it must be text: put it in quotes, '1.0'"),
         (GOOD.replace("{type: object}", "{type: nothing}"), ":6:22: user_config_schema.type: it is no JSON Schema"),
         (GOOD + "default_config: {other: {}}\n", ":9:18: default_config.other: it is no component"),
         (GOOD.replace("{worker:", "{a: {command: [python]}, worker:"), "at most 1"),
         (GOOD.replace("worker.py", "wroker.py"), ":5:41: components.worker.command.1: there is no file 'wroker.py'"),
         (GOOD.replace("[python", "[no-such-program"), ":5:33: components.worker.command.0: there is no program"),
         (NESTED, ":10:5: inputs.data.mode: Input should be"),
-        (NESTED, ":11:5: inputs.data.colour: Extra"),
+        (NESTED, ":11:5: inputs.data.colour: unknown key"),
         (GOOD + "name: Again\n", ":9:1: the key 'name' stands here twice"),
         (GOOD + "timeout_seconds: 0\n", ":9:1: timeout_seconds: Input should be greater than 0"),
         ("a: [", ":2:1: did not find"),
@@ -125,3 +126,38 @@ def test_two_folders_with_one_pipeline_are_refused(tmp_path: Path) -> None:
         registry.load([write(tmp_path / "a", GOOD), write(tmp_path / "b", GOOD)])
     with pytest.raises(ServiceError, match="does not exist"):
         registry.load([tmp_path / "none"])
+
+
+def test_a_default_that_the_schema_refuses_is_found_at_the_start(tmp_path: Path) -> None:
+    """Otherwise each job is refused for a value that nobody sent."""
+    schema = "{properties: {seconds: {maximum: 300}, name: {}}, required: [name], additionalProperties: false}"
+    text = GOOD.replace("{type: object}", schema) + "default_config: {worker: {config: {hidden: 1, seconds: 500}}}\n"
+    with pytest.raises(ServiceError, match=r":9:47: default_config.worker.config.seconds: .*500 is greater than"):
+        registry.load([write(tmp_path / "bad", text)])
+    registry.load([write(tmp_path / "good", text.replace("500", "5"))])
+
+
+def test_a_schema_that_refers_elsewhere_is_found_at_the_start(tmp_path: Path) -> None:
+    schema = "{properties: {seconds: {$ref: 'https://elsewhere.example/x.json'}}}"
+    text = GOOD.replace("{type: object}", schema) + "default_config: {worker: {config: {seconds: 5}}}\n"
+    with pytest.raises(ServiceError, match=r":6:1: user_config_schema: it refers to what is not in it"):
+        registry.load([write(tmp_path, text)])
+
+
+def test_a_script_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r":5:\d+: components.worker.command.1: there is no file 'wroker.sh'"):
+        registry.load([write(tmp_path, GOOD.replace("python, worker.py", "bash, wroker.sh"))])
+
+
+def test_faults_are_in_the_order_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError) as caught:
+        registry.load([write(tmp_path, GOOD.replace("type: batch", "type: fast") + "colour: red\nname: Again\n")])
+    assert [int(line.split(":")[1]) for line in caught.value.details] == [3, 9, 10]
+
+
+@pytest.mark.parametrize("place", ["pipeline.yaml", "demo/pipeline.yml"])
+def test_a_pipeline_that_would_be_overlooked_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / place).write_text(GOOD)
+    with pytest.raises(ServiceError, match="is not where a pipeline is looked for"):
+        registry.load([tmp_path])

@@ -150,7 +150,9 @@ async def test_an_output_in_a_folder_is_taken_and_an_unknown_port_is_not(tmp_pat
         (output,) = await api.rows(good["id"], "outputs")
         assert await content(api, output) == "good"
         bad = await api.submit("stray", parameters={"worker": {"config": {**config, "port": "nowhere"}}})
-        assert "'nowhere'" in (await api.wait(bad["id"]))["error"]["message"]
+        said = (await api.wait(bad["id"]))["error"]["message"]
+        assert "'nowhere'" in said
+        assert said.endswith("it has out")
 
 
 async def test_cancel_kills_the_processes_and_their_children(tmp_path: Path) -> None:
@@ -264,6 +266,8 @@ async def test_at_the_end_running_jobs_are_preempted_and_run_again_at_the_next_s
         stopped = await api.job(job["id"])
         assert (stopped["status"], stopped["preemption_count"]) == ("PREEMPTED", 1)
         assert stopped["queue_position"] is None
+        (event,) = await api.event(job["id"], "job_preempted")
+        assert event["message"] == "RUNNING -> PREEMPTED: the service stops"
     async with running(tmp_path) as api:
         await api.event(job["id"], "asleep", 2)
         again = await api.job(job["id"])

@@ -50,6 +50,7 @@ def test_a_limit_and_a_log_in_json(tmp_path: Path) -> None:
         (["--log-format", "xml"], "xml"),
         (["--faults", "missing.json"], "missing.json"),
         (["--host", "0.0.0.0"], "other machines"),
+        (["--data", ""], "--data is empty"),
     ],
 )
 def test_options_that_do_not_do_are_refused(tmp_path: Path, options: list[str], fault: str) -> None:
