@@ -144,9 +144,11 @@ class Served:
         return self.process.wait(timeout=DEADLINE)
 
 
-def start(data: Path, port: int = 0, *, before: Sequence[str] = (), **more: Any) -> subprocess.Popen[str]:
+def start(
+    data: Path, port: int = 0, *, before: Sequence[str] = (), pipelines: Path = PIPELINES, **more: Any
+) -> subprocess.Popen[str]:
     """`before`: a command that runs the service's. `more`: what `serve` takes besides; `settings` as a dict."""
-    arguments = [str(data), str(port), str(PIPELINES), json.dumps(more)]
+    arguments = [str(data), str(port), str(pipelines), json.dumps(more)]
     command = [*before, sys.executable, "-W", "error", "-c", SERVE, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

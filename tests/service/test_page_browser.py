@@ -14,6 +14,7 @@ import httpx
 import pytest
 from chromium import chromium
 from playwright.sync_api import Browser, Page, Request, expect
+from scripting import pipeline
 from service_client import Served, served, start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.network]
@@ -155,6 +156,20 @@ def test_it_shows_what_runs_waits_and_has_ended(browser: Browser, service: Serve
         expect(table.get_by_role("row")).to_have_count(1)
         page.get_by_role("button", name="Running").click()
         expect(table.get_by_role("row")).to_have_count(2)
+
+
+def test_the_overview_follows_what_a_worker_says(browser: Browser, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    said = [["say", {"type": "progress", "kind": "inference", "step": n, "message": f"part {n} of 2"}] for n in (1, 2)]
+    steps = [said[0], ["wait", str(gate)], said[1], ["wait", str(tmp_path / "never")]]
+    with served(tmp_path / "data", pipelines=pipeline(tmp_path / "p")) as service:
+        headers = {"Authorization": f"Bearer {service.key}"}
+        with httpx.Client(base_url=service.url, headers=headers, trust_env=False) as http:
+            submit(http, "scripted", parameters={"worker": {"config": {"steps": steps}}})
+        with opened(browser, service) as looked:
+            expect(looked.page.locator("#running li")).to_contain_text("part 1 of 2")
+            gate.touch()
+            expect(looked.page.locator("#running li")).to_contain_text("part 2 of 2")
 
 
 def test_a_job_shows_its_files_and_gives_its_outputs(browser: Browser, service: Served, http: httpx.Client) -> None:

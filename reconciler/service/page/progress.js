@@ -4,11 +4,9 @@ import { Refused, get } from "./api.js";
 import { el, setAttribute, setText } from "./dom.js";
 import { plural } from "./format.js";
 
-let offered = true; // a service without this part of the API says 404 once, and is not asked again
-
 /** What the workers of the job said last, as `{message, percents}`; null when that is not known. */
 export async function saidBy(job, signal) {
-  if (!offered || job.status !== "RUNNING") return null;
+  if (job.status !== "RUNNING") return null;
   try {
     const query = { limit: 50 };
     const { entries } = await get(`/batch/jobs/${encodeURIComponent(job.id)}/progress`, { query, signal });
@@ -22,9 +20,7 @@ export async function saidBy(job, signal) {
     return { message: entries[0]?.message ?? null, percents };
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== 404) throw error;
-    // No such job is a 404 as well: it may have been deleted a moment ago.
-    if (error.message === "Not Found") offered = false;
-    return null;
+    return null; // it has been deleted a moment ago
   }
 }
 

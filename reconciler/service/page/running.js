@@ -13,10 +13,11 @@ export function showRunning({ jobs, total }, said) {
   show(byId("running-empty"), jobs.length === 0);
   show(byId("running-more"), total > jobs.length);
   setText(byId("running-more"), `and ${total - jobs.length} more`);
-  keyed(byId("running"), jobs, (job) => job.id, (job) => makeRunning(job, said));
+  const entries = jobs.map((job) => ({ job, said: said.get(job.id) }));
+  keyed(byId("running"), entries, (entry) => entry.job.id, makeRunning);
 }
 
-function makeRunning(job, said) {
+function makeRunning({ job }) {
   const [status, bar] = [badge(), progressBar(`Progress of ${job.name}`)];
   const time = el("span", { class: "number" });
   const node = el(
@@ -26,9 +27,9 @@ function makeRunning(job, said) {
     bar.node,
     el("div", { class: "line" }, pipeline(job), time),
   );
-  const update = (current) => {
+  const update = ({ job: current, said }) => {
     status.update(current.status);
-    bar.update(current, said.get(current.id));
+    bar.update(current, said);
     setText(time, NOTES[current.status] ?? duration(spans(current).ran));
   };
   return { node, update };
