@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from reconciler.service.attempts import Attempts, Superseded
 from reconciler.service.contents import EscapingOutput
 from reconciler.service.diskfaults import disk_fault
-from reconciler.service.engines.local import Sink, Task, WorkerFailed, run_worker
+from reconciler.service.engines.local import Sink, Task, WorkerFailed, prepare, run_worker
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
 from reconciler.service.protocol import Line
@@ -102,7 +102,7 @@ async def _run_indexes(run: Run, pipeline: Pipeline, attempts: Attempts) -> None
         async with asyncio.timeout(limit), asyncio.TaskGroup() as group:  # the first that fails stops the others
             for index, inputs in enumerate(shares):
                 task = _task(run, pipeline, index, inputs)
-                group.create_task(run_worker(task, sink(run.job, pipeline, task, attempts)))
+                group.create_task(_run_index(task, sink(run.job, pipeline, task, attempts)))
     except* Superseded:
         superseded = True
     except* WorkerFailed as group_of_failures:
@@ -120,6 +120,11 @@ async def _run_indexes(run: Run, pipeline: Pipeline, attempts: Attempts) -> None
         await insist(attempts.end, run.job, first.error, mine)
     else:
         await insist(attempts.end, run.job, None)
+
+
+async def _run_index(task: Task, sink: Sink) -> None:
+    await insist(prepare, task)
+    await run_worker(task, sink)
 
 
 def _nothing_left(pipeline: Pipeline, run: Run) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import shutil
 import sqlite3
@@ -185,6 +186,18 @@ class TestRealDisk:
                 await api.upload("kept", b"abc" * 1000)
                 await works_again(api, acknowledged)
                 assert list((disk / "incoming").iterdir()) == []
+
+    async def test_a_job_waits_for_a_disk_that_cannot_be_used_when_it_is_to_start(self, tmp_path: Path) -> None:
+        with on_its_own_disk(tmp_path / "data", "4m") as (service, _):
+            runs = tmp_path / "data" / "runs"
+            async with service.client() as api:
+                inside_mounts(service, f"mount --bind {runs} {runs} && mount -o remount,ro,bind {runs}")
+                job = (await api.submit("babble"))["id"]
+                await api.wait(job, "RUNNING")
+                await asyncio.sleep(1)  # the time of a few tries: it must not fail in any of them
+                assert (await api.job(job))["status"] == "RUNNING"
+                inside_mounts(service, f"umount {runs}")
+                assert (await api.wait(job))["status"] == "COMPLETED"
 
 
 async def works_again(api: Api, acknowledged: list[str]) -> None:

@@ -115,13 +115,22 @@ def _command(task: Task) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), given, *task.command)
 
 
-async def run_worker(task: Task, sink: Sink) -> None:
-    """Run one index to its end and give what it says to `sink`. Raises `WorkerFailed`; kills when cancelled."""
+def prepare(task: Task) -> None:
+    """Make the folder of an index, with all that it needs to start. May be repeated when it raised `OSError`."""
     for name in ("work", "outputs", "tmp"):
-        (task.folder / name).mkdir(parents=True)
+        (task.folder / name).mkdir(parents=True, exist_ok=True)
     (task.folder / "task.json").write_text(json.dumps(task.greeting))  # for who finds the folder after a crash
+    task.stdout.touch()
+    task.stderr.touch()
+
+
+async def run_worker(task: Task, sink: Sink) -> None:
+    """Run one index, which has been prepared, to its end and give what it says to `sink`.
+
+    Raises `WorkerFailed`; kills when cancelled.
+    """
     loop = asyncio.get_running_loop()
-    with task.stdout.open("xb") as stdout, task.stderr.open("xb") as stderr:
+    with task.stdout.open("r+b") as stdout, task.stderr.open("r+b") as stderr:
         transport, protocol = await loop.subprocess_exec(
             lambda: _Protocol(loop),
             *_command(task),
