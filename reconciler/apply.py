@@ -271,6 +271,7 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             job_id=action.job_id or "",
             moved_from=action.moved_from or "",
             spec_path=action.spec_path or "",
+            line=action.line,
         )
         await tools.journal.append(moved)
     else:

@@ -168,7 +168,7 @@ class RecordedJob(_Stored):
     fingerprint: Fingerprint
     request: JsonObject = Field(description="The resolved request, without `name`.")
     spec_path: str
-    line: int | None = Field(None, description="The line of the spec at the submission.")
+    line: int | None = Field(None, description="The line of the spec in `spec_path`, when it was submitted or moved.")
     pipeline_version: str | None = Field(None, description="The version that the platform says it used.")
     status: str
     submitted_at: Timestamp | None = None

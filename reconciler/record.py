@@ -101,6 +101,7 @@ class Moved(_Entry):
     job_id: JobId
     moved_from: str
     spec_path: str
+    line: int | None = None
 
 
 class Forgotten(_Entry):
@@ -247,7 +248,7 @@ def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int
     record = jobs.get(entry.moved_from)
     if record is not None and _is_of(entry, record):
         del jobs[entry.moved_from]
-        jobs[entry.name] = record.model_copy(update={"spec_path": entry.spec_path})
+        jobs[entry.name] = record.model_copy(update={"spec_path": entry.spec_path, "line": entry.line})
         generations[entry.name] = max(generations.get(entry.name, 0), generations.get(entry.moved_from, 0))
 
 

@@ -26,7 +26,8 @@ _SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
     ("Orphans: their specs are gone", lambda a: a.action == "orphan"),
 )
 _DETAIL = (20, 5, 1, 0)  # changed fields shown of each action: fewer, until it fits
-_WARNINGS = 20
+_LISTED = 20  # warnings, and reasons of unchanged jobs
+_LEFT_OUT = 300  # characters that the line about what is left out may need
 _WORDS = re.compile(r"(?!.*(?:www\.|(?:^|\W)_|_(?:\W|$)))[\w ,.;:()'%/=…-]*")
 
 
@@ -42,7 +43,7 @@ def plan_markdown(plan: Plan, limit: int = COMMENT) -> str:
 def _cut(plan: Plan, limit: int) -> str:
     """The first actions, as many as fit, each in a line."""
     shown: list[list[str]] = [[] for _ in _sections(plan)]
-    room = limit - len(_joined(plan, shown)) - 200
+    room = limit - len(_joined(plan, shown)) - _LEFT_OUT
     for lines, (_, actions) in zip(shown, _sections(plan), strict=True):
         for action in actions:
             line = _item(action, 0)
@@ -75,15 +76,19 @@ def _joined(plan: Plan, shown: Sequence[Sequence[str]]) -> str:
         lines += ["", f"**{left_out.total():,} actions are left out here: {kinds}.** `reconciler plan` shows them all."]
     kept = [a for a in plan.actions if a.action == "keep"]
     if kept:
-        lines += ["", f"#### Unchanged ({len(kept):,})", "", *(f"- {prose(line.strip())}" for line in kept_lines(kept))]
+        lines += ["", f"#### Unchanged ({len(kept):,})", "", *_listed([line.strip() for line in kept_lines(kept)])]
     if uploads := uploads_line(plan):
         lines += ["", uploads]
     if plan.warnings:
-        lines += ["", f"#### Warnings ({len(plan.warnings):,})", ""]
-        lines += [f"- {prose(one_line(w, 300))}" for w in plan.warnings[:_WARNINGS]]
-        if (more := len(plan.warnings) - _WARNINGS) > 0:
-            lines.append(f"- … and {more:,} more")
+        lines += ["", f"#### Warnings ({len(plan.warnings):,})", "", *_listed(plan.warnings)]
     return "\n".join(lines) + "\n"
+
+
+def _listed(texts: Sequence[str]) -> list[str]:
+    """The first of `texts`, and how many more there are."""
+    more = len(texts) - _LISTED
+    items = [f"- {prose(one_line(text, 300))}" for text in texts[:_LISTED]]
+    return items if more <= 0 else [*items, f"- … and {more:,} more"]
 
 
 def _origin(plan: Plan) -> str:

@@ -113,3 +113,15 @@ def test_words_from_outside_are_neither_markup_nor_mentions_nor_links(hostile: s
 def test_an_empty_plan_says_so() -> None:
     text = plan_markdown(Plan(endpoint=ENDPOINT))
     assert text == f"### No changes: nothing is to be done.\n\n`{ENDPOINT}` · first run\n"
+
+
+def test_it_fits_however_much_there_is_to_warn_of_and_to_leave_alone() -> None:
+    long = "a-long-name-" * 10
+    kept = tuple(
+        Action(name=f"k{i}", action="keep", reason=f"it may be the job of {long}{i}, which is open") for i in range(999)
+    )
+    warnings = tuple(f"{long}{i}: @everybody look" for i in range(999))
+    text = plan_markdown(thousand().model_copy(update={"actions": (*thousand().actions, *kept), "warnings": warnings}))
+    assert len(text) <= COMMENT
+    assert text.startswith("### Plan: 1 to cancel")
+    assert "#### Warnings (999)" in text

@@ -147,10 +147,12 @@ def test_a_retry_counts_before_it_is_known_to_run() -> None:
 
 
 def test_a_move_keeps_the_job_and_the_generations() -> None:
-    before = state(old=recorded("COMPLETED")).model_copy(update={"generations": {"old": 3}})
-    moved = fold(before, [Moved(name="new", at=AT, job_id="job_1", moved_from="old", spec_path="specs/new.yaml")]).state
+    before = state(old=recorded("COMPLETED", line=3)).model_copy(update={"generations": {"old": 3}})
+    entry = Moved(name="new", at=AT, job_id="job_1", moved_from="old", spec_path="specs/new.yaml", line=7)
+    moved = fold(before, [entry]).state
     assert list(moved.jobs) == ["new"]
-    assert (moved.jobs["new"].job_id, moved.jobs["new"].spec_path) == ("job_1", "specs/new.yaml")
+    record = moved.jobs["new"]
+    assert (record.job_id, record.spec_path, record.line) == ("job_1", "specs/new.yaml", 7)
     assert moved.generations == {"old": 3, "new": 3}
 
 
