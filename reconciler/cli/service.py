@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -72,7 +73,6 @@ def serve(
     It has the platform's API under /v0.5, keeps everything in --data, and runs jobs in worker processes. The key is
     ATAI_API_KEY, or one that it makes and keeps in --data. Jobs that run when it stops run again when it starts.
     """
-    import logging
     import os
 
     from reconciler.connect import ignore_in_git
@@ -84,12 +84,6 @@ def serve(
     except ModuleNotFoundError as error:
         hint = "install it: pip install 'reconciler[service]'"
         raise UsageError(f"the embedded service is not installed (no {error.name})", hint) from error
-
-    def announce(text: str) -> None:
-        if log_format == "json":
-            logging.getLogger("reconciler.service").info("%s", text)
-        else:
-            note(options, text)
 
     if not data.strip():
         raise UsageError("--data is empty", "name a folder; without --data it is .reconciler/service")
@@ -104,7 +98,7 @@ def serve(
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             pipelines=Path(pipelines) if pipelines else None,
             keys_file=Path(keys) if keys else None,
-            announce=announce,
+            announce=_announcer(options, log_format),
             settings=Settings(rate_limit=rate_limit),
             log_format=cast("LogFormat", log_format),
             faults=Path(faults) if faults else None,
@@ -112,6 +106,15 @@ def serve(
     except ServiceError as error:
         raise ReconcilerError(error.message, error.hint, error.details) from error
     return ExitCode.OK
+
+
+def _announcer(options: Options, log_format: str) -> Callable[[str], None]:
+    """Where the service's own lines go: to stderr, or into a log that programs read."""
+    import logging
+
+    if log_format == "json":
+        return lambda text: logging.getLogger("reconciler.service").info("%s", text)
+    return lambda text: note(options, text)
 
 
 @click.command()
