@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0 (tab and newline too), DEL, C1
@@ -31,6 +32,24 @@ def width(text: str) -> int:
 def pad(text: str, cells: int) -> str:
     """`text` filled with spaces up to `cells` terminal cells."""
     return text + " " * max(0, cells - width(text))
+
+
+def wrap(words: Iterable[tuple[str, str]], cells: int | None, first: int = 0, rest: int = 0) -> str:
+    """Join words by spaces into lines of at most `cells` terminal cells; a longer word has a line of its own.
+
+    `words`: each as it counts, and as it is written, with its colour. The first line has `first` cells before it
+    already, each further one begins with `rest` spaces.
+    """
+    line = ""
+    used, begun = first, False
+    for word, written in words:
+        needed = width(word) + begun
+        if cells is not None and used + needed > cells and used > rest:
+            line = line.rstrip(" ") + "\n" + " " * rest
+            used, begun, needed = rest, False, width(word)
+        line += (" " if begun else "") + written
+        used, begun = used + needed, True
+    return line
 
 
 def plural(count: int, noun: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.options import Options, common, specs_path
-from reconciler.cli.output import note, paint, run_async, show, worst
+from reconciler.cli.output import columns, note, paint, run_async, show, worst
 from reconciler.errors import ExitCode, PlanRefused, UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
 
         click.echo(plan_markdown(made), nl=False)
     else:
-        show(options, plan_text(made, paint()), plan_json(made))
+        show(options, plan_text(made, paint(), columns(sys.stdout)), plan_json(made))
     if out:
         try:
             Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")
@@ -151,7 +151,9 @@ async def _apply(
         def review(made: Plan) -> bool:
             with reporter.paused():
                 # One write: a reader that goes away after it, as with '| head', stops nothing.
-                click.echo(plan_text(made, paint()) + ("\n" if made.pending() else ""), err=options.json)
+                stream = sys.stderr if options.json else sys.stdout
+                text = plan_text(made, paint(stream), columns(stream)) + ("\n" if made.pending() else "")
+                click.echo(text, file=stream)
                 if not made.pending():
                     return True
                 return yes or _asked(len(made.pending()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -33,10 +34,16 @@ def use_colour(stream: IO[str]) -> bool:
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def paint() -> Paint:
+def paint(stream: IO[str] | None = None) -> Paint:
+    """How to colour what goes to `stream`, by default stdout."""
     from reconciler.report.style import coloured, plain
 
-    return coloured if use_colour(sys.stdout) else plain
+    return coloured if use_colour(stream or sys.stdout) else plain
+
+
+def columns(stream: IO[str]) -> int | None:
+    """How many cells a line on `stream` has; None when it is not a terminal."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def show(options: Options, text: str, document: Any) -> None:

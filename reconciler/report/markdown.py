@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from reconciler.plan import Action, Plan
-from reconciler.report.plans import change_text, kept_lines, spec_place, uploads_line, verdict
+from reconciler.report.plans import change_parts, kept_lines, spec_place, uploads_line, verdict
+from reconciler.report.sections import sections
 from reconciler.text import one_line
 
 COMMENT = 65_536
 """Characters that GitHub takes in one comment."""
 
-_SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
-    ("Cancels running work", lambda a: a.cancels),
-    ("Creates", lambda a: a.action == "create"),
-    ("Replaces", lambda a: a.action == "replace"),
-    ("Retries", lambda a: a.action == "retry"),
-    ("Only recorded: nothing is submitted or cancelled", lambda a: a.action in ("adopt", "move", "forget")),
-    ("Orphans: their specs are gone", lambda a: a.action == "orphan"),
-)
 _DETAIL = (20, 5, 1, 0)  # changed fields shown of each action: fewer, until it fits
 _LISTED = 20  # warnings, and reasons of unchanged jobs
 _LEFT_OUT = 300  # characters that the line about what is left out may need
@@ -34,7 +27,7 @@ _WORDS = re.compile(r"(?!.*(?:www\.|(?:^|\W)_|_(?:\W|$)))[\w ,.;:()'%/=…-]*")
 def plan_markdown(plan: Plan, limit: int = COMMENT) -> str:
     """The plan in at most `limit` characters. What has no room is counted; the verdict and the counts always have."""
     for fields in _DETAIL:
-        text = _joined(plan, [[_item(a, fields) for a in actions] for _, actions in _sections(plan)])
+        text = _joined(plan, [[_item(a, fields) for a in actions] for _, actions in sections(plan)])
         if len(text) <= limit:
             return text
     return _cut(plan, limit)
@@ -42,9 +35,9 @@ def plan_markdown(plan: Plan, limit: int = COMMENT) -> str:
 
 def _cut(plan: Plan, limit: int) -> str:
     """The first actions, as many as fit, each in a line."""
-    shown: list[list[str]] = [[] for _ in _sections(plan)]
+    shown: list[list[str]] = [[] for _ in sections(plan)]
     room = limit - len(_joined(plan, shown)) - _LEFT_OUT
-    for lines, (_, actions) in zip(shown, _sections(plan), strict=True):
+    for lines, (_, actions) in zip(shown, sections(plan), strict=True):
         for action in actions:
             line = _item(action, 0)
             if len(line) + 1 > room:
@@ -54,21 +47,10 @@ def _cut(plan: Plan, limit: int) -> str:
     return _joined(plan, shown)
 
 
-def _sections(plan: Plan) -> list[tuple[str, list[Action]]]:
-    """What there is to show, each action once, in the order of importance."""
-    left = [a for a in plan.actions if a.action != "keep"]
-    sections = []
-    for title, belongs in _SECTIONS:
-        if found := [a for a in left if belongs(a)]:
-            sections.append((title, found))
-        left = [a for a in left if not belongs(a)]
-    return sections
-
-
 def _joined(plan: Plan, shown: Sequence[Sequence[str]]) -> str:
     lines = [f"### {verdict(plan)}", "", _origin(plan)]
     left_out: Counter[str] = Counter()
-    for (title, actions), items in zip(_sections(plan), shown, strict=True):
+    for (title, actions), items in zip(sections(plan), shown, strict=True):
         lines += ["", f"#### {title} ({len(actions):,})", "", *items]
         left_out.update(a.action for a in actions[len(items) :])
     if left_out:
@@ -106,7 +88,8 @@ def _item(action: Action, fields: int) -> str:
     head = f"- {action.action} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
     if not fields:
         return head
-    lines = [f"  - {change_text(change, write=code)}" for change in action.changes[:fields]]
+    changes = (change_parts(change, write=code) for change in action.changes[:fields])
+    lines = ["  - " + " ".join(text for text, _ in parts) for parts in changes]
     if (more := len(action.changes) - fields) > 0:
         lines.append(f"  - … and {more:,} more fields")
     return "\n".join([head, *lines])

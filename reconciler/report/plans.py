@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from reconciler.compare import Change
 from reconciler.job import JsonObject
 from reconciler.plan import Action, Plan
-from reconciler.report.style import MARKS, Paint, plain, size
-from reconciler.text import one_line, pad, plural, width
+from reconciler.report.sections import sections
+from reconciler.report.style import MARKS, Colour, Paint, plain, size
+from reconciler.text import one_line, pad, plural, width, wrap
+
+_NAME = 60  # characters of a name
+_FIELDS = 20  # changed fields shown of each action
+_VALUE = 70  # characters of a value
+_HEAD = 13  # cells before the name: mark and kind
+_INDENT = 8
 
 
-def plan_text(plan: Plan, paint: Paint = plain) -> str:
-    """The verdict, then what is done and why, then warnings. Unchanged jobs are only counted."""
-    shown = [a for a in plan.actions if a.action != "keep"]
+def plan_text(plan: Plan, paint: Paint = plain, columns: int | None = None) -> str:
+    """The verdict, then what is done and why, in sections, then warnings. Unchanged jobs are only counted.
+
+    Lines are broken at `columns` terminal cells; None does not break them.
+    """
+    lines = [paint(_broken(verdict(plan), columns), "bold")]
+    for title, actions in sections(plan):
+        lines += ["", paint(_broken(f"{title} ({len(actions):,})", columns), "bold")]
+        names = max(width(one_line(a.name, _NAME)) for a in actions)
+        for action in actions:
+            lines += _action_lines(action, names, paint, columns)
     kept = [a for a in plan.actions if a.action == "keep"]
-    lines = [paint(verdict(plan), "bold")]
-    names = max((width(one_line(a.name, 60)) for a in shown), default=0)
-    if shown:
-        lines.append("")
-    for action in shown:
-        lines.extend(_action_lines(action, names, paint))
     if kept:
-        lines += ["", "Unchanged:", *kept_lines(kept)]
+        lines += [
+            "",
+            paint(f"Unchanged ({len(kept):,})", "bold"),
+            *(_broken(k, columns) for k in kept_lines(kept)),
+        ]
     if uploads := uploads_line(plan):
-        lines.append(uploads)
+        lines += ["", _broken(uploads, columns)]
     if plan.warnings:
-        lines += ["", *(f"{paint('warning', 'yellow')}: {one_line(w)}" for w in plan.warnings)]
+        lines += ["", *(_broken(f"warning: {one_line(w)}", columns, paint) for w in plan.warnings)]
     return "\n".join(lines)
 
 
@@ -71,14 +83,38 @@ def verdict(plan: Plan) -> str:
     return "Plan: " + ", ".join(parts) + "."
 
 
-def _action_lines(action: Action, names: int, paint: Paint) -> list[str]:
+def _action_lines(action: Action, names: int, paint: Paint, columns: int | None) -> Iterator[str]:
     mark, colour, _ = MARKS[action.action]
-    head = f"  {paint(mark, colour)} {paint(pad(action.action, 7), colour)}  {pad(one_line(action.name, 60), names)}"
-    lines = [f"{head}  {one_line(action.reason)}  {paint(one_line(spec_place(action)), 'dim')}".rstrip()]
-    lines.extend(f"        {change_text(change, paint)}" for change in action.changes[:20])
-    if len(action.changes) > 20:
-        lines.append(f"        … and {len(action.changes) - 20} more fields; --format json has them all")
-    return lines
+    name = one_line(action.name, _NAME)
+    head = f"  {paint(mark, colour)} {paint(pad(action.action, 7), colour)}  "
+    told = _words(one_line(action.reason))
+    if place := one_line(spec_place(action)):
+        told += [("", ""), *_words(place, lambda word: paint(word, "dim"))]
+    if columns is None or _HEAD + names + 2 <= columns // 2:
+        yield head + pad(name, names) + "  " + wrap(told, columns, _HEAD + names + 2, _INDENT)
+    else:
+        yield head + name
+        yield " " * _INDENT + wrap(told, columns, _INDENT, _INDENT)
+    value = min(_VALUE, (columns or 1000) - _INDENT - 2)
+    for change in action.changes[:_FIELDS]:
+        parts = [(text, paint(text, colour) if colour else text) for text, colour in change_parts(change, value)]
+        yield " " * _INDENT + wrap(parts, columns, _INDENT, _INDENT + 2)
+    if (more := len(action.changes) - _FIELDS) > 0:
+        yield _broken(f"{' ' * _INDENT}… and {plural(more, 'more field')}; --format json has them all", columns)
+
+
+def _broken(line: str, columns: int | None, paint: Paint = plain) -> str:
+    """`line` broken at `columns`, its further lines indented by two more than its first. `paint`: its first word."""
+    text = line.lstrip(" ")
+    indent = len(line) - len(text)
+    (first, _), *rest = _words(text)
+    written = paint(first, "yellow")
+    return " " * indent + wrap([(first, written), *rest], columns, indent, indent + 2)
+
+
+def _words(text: str, paint: Callable[[str], str] = str) -> list[tuple[str, str]]:
+    """The words of `text` as they count and as they are written."""
+    return [(word, paint(word)) for word in text.split(" ")]
 
 
 def spec_place(action: Action) -> str:
@@ -86,18 +122,21 @@ def spec_place(action: Action) -> str:
     return f"{action.spec_path}:{action.line}" if action.line else action.spec_path or ""
 
 
-def change_text(change: Change, paint: Paint = plain, *, write: Callable[[str], str] = str) -> str:
-    """`path: before → after`. `write`: how names and values are written."""
-    path, before, after = write(one_line(change.path)), write(_value(change.before)), write(_value(change.after))
+def change_parts(
+    change: Change, limit: int = _VALUE, write: Callable[[str], str] = str
+) -> list[tuple[str, Colour | None]]:
+    """`path: before → after` in its parts, each with its colour.
+
+    `limit`: characters of a value. `write`: how the path and the values are written.
+    """
+    values = (one_line(json.dumps(value, ensure_ascii=False), limit) for value in (change.before, change.after))
+    before, after = map(write, values)
+    path = f"{write(one_line(change.path))}:"
     if change.op == "add":
-        return f"{path}: {paint('added', 'green')} {after}"
+        return [(path, None), ("added", "green"), (after, None)]
     if change.op == "remove":
-        return f"{path}: {paint('removed', 'red')} {before}"
-    return f"{path}: {paint(before, 'red')} → {paint(after, 'green')}"
-
-
-def _value(value: Any) -> str:
-    return one_line(json.dumps(value, ensure_ascii=False), 70)
+        return [(path, None), ("removed", "red"), (before, None)]
+    return [(path, None), (before, "red"), ("→", None), (after, "green")]
 
 
 def plan_json(plan: Plan) -> JsonObject:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-Paint: TypeAlias = Callable[[str, Literal["green", "red", "yellow", "cyan", "bold", "dim"]], str]
-
+Colour: TypeAlias = Literal["green", "red", "yellow", "cyan", "bold", "dim"]
+Paint: TypeAlias = Callable[[str, Colour], str]
 
 _CODES = {"green": "32", "red": "31", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 MARKS: Mapping[str, tuple[str, Any, str]] = {

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from nouns import desired, recorded, request, state
 
 from reconciler.errors import Diagnostic, Location
-from reconciler.plan import Facts, PlanOptions, make_plan
+from reconciler.plan import Facts, Plan, PlanOptions, make_plan
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 from reconciler.report.jobs import jobs_json, jobs_text
 from reconciler.report.plans import plan_json, plan_text
 from reconciler.report.results import events_text, outputs_json, outputs_text
 from reconciler.report.style import coloured, size
+from reconciler.text import width
 
 HOSTILE = "a\x1b[31m\r\n::set-output name=x::\u202e\x00b"
 
@@ -103,3 +105,55 @@ def test_references_that_open_outputs_are_not_shown() -> None:
 )
 def test_sizes(num_bytes: object, text: str) -> None:
     assert size(num_bytes) == text
+
+
+def everything() -> Plan:
+    """One action of each kind, with long names, reasons and values."""
+    long = "a long value with words in it " * 4
+    jobs = {
+        "running-and-changed": recorded("RUNNING", long, job_id="job_1"),
+        "changed": recorded("COMPLETED", {"a": long, "b": 1}),
+        "again": recorded("FAILED", 3),
+        "old-name": recorded("COMPLETED", 4),
+        "gone-spec": recorded("COMPLETED", 5),
+        "same": recorded("COMPLETED", 6),
+    }
+    wanted = {
+        "running-and-changed": desired("running-and-changed", "other"),
+        "changed": desired("changed", {"a": long + "!", "c": [1]}),
+        "again": desired("again", 3, attempts=3),
+        "new-name-大きな名前": desired("new-name-大きな名前", 4),
+        "same": desired("same", 6),
+        "new": desired("new", 7),
+    }
+    return make_plan(Facts(wanted, state(**jobs)))
+
+
+def test_what_cancels_running_work_is_read_first_and_each_section_is_counted() -> None:
+    titles = [line for line in plan_text(everything()).splitlines() if re.fullmatch(r"\w.* \(\d+\)", line)]
+    assert titles == [
+        "Cancels running work (1)",
+        "Creates (1)",
+        "Replaces (1)",
+        "Retries (1)",
+        "Only recorded: nothing is submitted or cancelled (1)",
+        "Orphans: their specs are gone (1)",
+        "Unchanged (1)",
+    ]
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 120])
+def test_a_plan_fits_the_width_of_the_terminal_and_loses_no_word(columns: int) -> None:
+    plan = everything().model_copy(update={"warnings": ("it is " + "very " * 60 + "long",)})
+    text = plan_text(plan, columns=columns)
+    for line in text.splitlines():
+        assert width(line) <= columns or len(re.sub(r"^ *[+±↻=→?x-]? ", "", line).split()) <= 3, line
+    if columns >= 80:
+        assert text.split() == plan_text(plan).split()
+        assert max(map(width, text.splitlines())) <= columns
+
+
+def test_colour_takes_no_room() -> None:
+    plan = everything()
+    painted = re.sub("\x1b\\[[0-9;]*m", "", plan_text(plan, coloured, 80))
+    assert painted == plan_text(plan, columns=80)
