@@ -70,9 +70,22 @@ class Retry(_Written):
     )
 
 
+class Matrix(_Written):
+    """Makes one job of each combination of its lists; `${{ matrix.KEY }}` stands for a value of the list KEY."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, list[Any]]
+
+    include: list[dict[str, Any]] = Field(default_factory=list, description="More combinations.")
+    exclude: list[dict[str, Any]] = Field(
+        default_factory=list, description="Combinations to leave out: those that have all of these values."
+    )
+
+
 class Reconcile(_Written):
     """This tool's own policies for the job. The platform never sees them; changing them changes no job."""
 
+    matrix: Matrix | None = Field(None, description="One job for each combination of the values in these lists.")
     retry: Retry | None = Field(None, description="Run the same job again when it FAILED or was CANCELLED.")
     on_change: Literal["cancel", "keep"] = Field(
         "cancel",
