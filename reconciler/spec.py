@@ -82,15 +82,20 @@ class Matrix(_Written):
     )
 
 
-class Reconcile(_Written):
-    """This tool's own policies for the job. The platform never sees them; changing them changes no job."""
+class Defaults(_Written):
+    """Policies that `reconciler.yaml` can set for all jobs."""
 
-    matrix: Matrix | None = Field(None, description="One job for each combination of the values in these lists.")
     retry: Retry | None = Field(None, description="Run the same job again when it FAILED or was CANCELLED.")
     on_change: Literal["cancel", "keep"] = Field(
         "cancel",
         description="When the spec changes while its job is in flight: cancel the old job first, or keep it running.",
     )
+
+
+class Reconcile(Defaults):
+    """This tool's own policies for the job. The platform never sees them; changing them changes no job."""
+
+    matrix: Matrix | None = Field(None, description="One job for each combination of the values in these lists.")
 
 
 class JobSpec(_Written):

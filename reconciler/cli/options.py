@@ -39,6 +39,7 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
         envvar=["RECONCILER_ENDPOINT", "ATAI_API_ENDPOINT"],
         help="The platform's base URL, or 'local': the embedded service, in this process.",
     ),
+    "environment": click.option("--environment", metavar="NAME", help="One of the environments in reconciler.yaml."),
     "state": click.option("--state", metavar="FILE", help="The state file.  [default: .reconciler/state.json]"),
     "output_format": click.option(
         "--format",
@@ -70,6 +71,7 @@ class Options:
     """The common options, as far as they were given: on the command, before it, or in the environment."""
 
     endpoint: str | None = None
+    environment: str | None = None
     state: str | None = None
     output_format: str | None = None
     quiet: bool | None = None
@@ -90,15 +92,15 @@ class Options:
         """
         from reconciler.client.patience import Timing
         from reconciler.client.transport import normalise_endpoint
-        from reconciler.config import read_config
+        from reconciler.config import STATE, read_config
         from reconciler.connect import LOCAL, PLATFORM
         from reconciler.reconcile import Settings
 
-        config = read_config(Path.cwd())
+        config = read_config(Path.cwd(), self.environment)
         endpoint = self.endpoint or config.get("endpoint") or PLATFORM
         return Settings(
             root=Path.cwd(),
-            state=Path(self.state or config.get("state") or ".reconciler/state.json"),
+            state=Path(self.state or config.get("state") or STATE),
             endpoint=LOCAL if endpoint == LOCAL else normalise_endpoint(endpoint),
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             parallelism=self.parallelism or config.get("parallelism") or 16,
@@ -107,6 +109,9 @@ class Options:
             allow_endpoint_change=bool(self.allow_endpoint_change),
             allow_http=os.environ.get("RECONCILER_ALLOW_HTTP", "") in ("1", "true"),
             command=command,
+            environment=config.get("environment"),
+            vars=config.get("vars", {}),
+            policies=config.get("reconcile", {}),
             timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
         )
 

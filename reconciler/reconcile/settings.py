@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from reconciler.client import Client
 from reconciler.client.patience import Timing
@@ -27,6 +29,10 @@ class Settings:
     allow_endpoint_change: bool = False
     allow_http: bool = False
     command: str = "reconciler"
+    environment: str | None = None
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    """What `reconcile` in specs is laid over."""
     timing: Timing = Timing()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,59 @@ def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(UsageError, match="cannot be read"):
         read_config(tmp_path)
+
+
+ENVIRONMENTS = """
+vars: {model: base, depth: {a: 1}}
+endpoint: https://platform.example/v0.5
+reconcile: {on_change: keep, retry: {attempts: 3}}
+environments:
+  prod:
+    vars: {model: large}
+    state: prod.json
+    reconcile: {on_change: cancel}
+  test:
+    endpoint: local
+"""
+
+
+def settings(folder: Path, environment: str | None, text: str = ENVIRONMENTS) -> dict[str, Any]:
+    (folder / "reconciler.yaml").write_text(text, encoding="utf-8")
+    return read_config(folder, environment)
+
+
+def test_an_environment_is_laid_over_the_rest(tmp_path: Path) -> None:
+    prod = settings(tmp_path, "prod")
+    assert prod["vars"] == {"model": "large", "depth": {"a": 1}}
+    assert prod["reconcile"] == {"on_change": "cancel", "retry": {"attempts": 3}}
+    assert (prod["endpoint"], prod["state"]) == ("https://platform.example/v0.5", "prod.json")
+    assert settings(tmp_path, None)["vars"]["model"] == "base"
+    assert settings(tmp_path, None, "environment: prod\n" + ENVIRONMENTS)["vars"]["model"] == "large"
+
+
+def test_environments_do_not_share_a_state(tmp_path: Path) -> None:
+    assert settings(tmp_path, "test")["state"] == ".reconciler/state.test.json"
+    assert settings(tmp_path, "test", "state: a/b.json\n" + ENVIRONMENTS)["state"] == "a/b.test.json"
+    assert "state" not in settings(tmp_path, None)
+
+
+def test_an_environment_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings(tmp_path, "prd")
+    assert caught.value.hint == "did you mean 'prod'?"
+    with pytest.raises(UsageError, match="no environment 'prod'"):
+        settings(tmp_path, "prod", "endpoint: local")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "code"),
+    [
+        ("vars: {a.b: 1}", "1:8", "unknown-field"),
+        ("vars: {a: ['${{ vars.b }}']}", "1:12", "bad-expression"),
+        ("environments: {prod: {specs: other}}", "1:23", "unknown-field"),
+        ("environments: {prod: {environments: {}}}", "1:23", "unknown-field"),
+        ("reconcile: {matrix: {k: [1]}}", "1:13", "unknown-field"),
+    ],
+)
+def test_faults_of_vars_and_environments_are_located(tmp_path: Path, text: str, place: str, code: str) -> None:
+    assert faults(tmp_path, text) == [(f"reconciler.yaml:{place}", code)]
