@@ -15,11 +15,12 @@ from typing import Literal
 
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
-from reconciler.errors import ExitCode, PlatformError, ReconcilerError, StateError
+from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
 from reconciler.job import Gone, JobStatus, Seen, Source, Upload, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import Adopted, Forgotten, Intent, Moved, NotSubmitted, Observed, Retried, Submitted, token
+from reconciler.secrets import digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ async def _carry_out_one(action: Action, tools: Tools) -> Outcome:
                 return _done(action, status=status)
             case _:
                 return await _record_only(action, tools)
-    except PlatformError as error:
+    except (PlatformError, PlanRefused) as error:
         return _failed(action, error)
     except OSError as error:
         return _failed(action, PlatformError(str(error)))
@@ -132,6 +133,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     assert action.request is not None
     assert action.generation is not None
     assert action.fingerprint is not None
+    tools.client.secrets.fill(action.request)  # before anything is cancelled for it
     for upload in action.uploads:
         await _upload(upload, tools)
     if action.cancels:
@@ -147,6 +149,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             generation=action.generation,
             token=mark,
             request=action.request,
+            secrets=digests(tools.lineage, action.secrets, tools.client.secrets.environment),
             spec_path=action.spec_path or "",
             line=action.line,
             source=tools.source,
@@ -258,6 +261,7 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             job_id=action.job_id,
             fingerprint=action.fingerprint or "",
             request=action.request,
+            secrets=dict.fromkeys(action.secrets, ""),  # what it was submitted with is not known
             spec_path=action.spec_path or "",
             job=action.observed or {},
             line=action.line,

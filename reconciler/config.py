@@ -4,54 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from typing import Any
 
 from reconciler.check import Checker, Finding, Route, did_you_mean
 from reconciler.errors import Diagnostic, Location, SpecError, UsageError
-from reconciler.spec import Defaults
+from reconciler.spec import Config
 from reconciler.yaml12 import parse
 
 FILE = "reconciler.yaml"
 STATE = ".reconciler/state.json"
 """The state file where nothing says another."""
-
-_NO_OTHERS: dict[str, JsonValue] = {"additionalProperties": False}  # than those whose names fit the pattern
-
-
-class _Overridable(BaseModel):
-    """What an environment can have otherwise."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    vars: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")], Any] = Field(
-        default_factory=dict, description="Values for `${{ vars.NAME }}` in specs.", json_schema_extra=_NO_OTHERS
-    )
-    endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
-    state: str | None = Field(None, description="The state file.")
-    reconcile: Defaults | None = Field(None, description="Policies of jobs that do not have their own.")
-
-
-class Environment(_Overridable):
-    """What is otherwise in one environment. Its vars and policies are laid over those above, one by one."""
-
-
-class Config(_Overridable):
-    """Defaults for a working directory. An option or an environment variable wins over each."""
-
-    model_config = ConfigDict(extra="forbid", title="reconciler.yaml")
-
-    specs: str | None = Field(None, description="The folder with the specs.")
-    parallelism: int | None = Field(None, ge=1, le=256, description="Requests in flight.")
-    timeout: str | None = Field(None, description="Patience with a platform that does not answer, for example 60s.")
-    lock_timeout: str | None = Field(None, description="How long to wait for the lock of the state.")
-    environment: str | None = Field(None, description="The environment that is meant without --environment.")
-    environments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], Environment] = Field(
-        default_factory=dict,
-        description="What is otherwise in each environment, chosen with --environment NAME.",
-        json_schema_extra=_NO_OTHERS,
-    )
 
 
 def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
@@ -80,7 +42,7 @@ def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
                 Diagnostic(finding.code, finding.summary, Location(FILE, line, column), hint=finding.hint)
             )
     if any(d.severity == "error" for d in diagnostics):
-        raise SpecError(diagnostics)
+        raise SpecError(sorted(diagnostics, key=lambda d: d.location or Location(FILE)))
     return _in_environment(Config.model_validate(value).model_dump(exclude_none=True, exclude_unset=True), environment)
 
 

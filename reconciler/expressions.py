@@ -25,7 +25,7 @@ _NAME = re.compile(r"\s*([A-Za-z_]\w*(?:\.[A-Za-z_][\w-]*)+)\s*", re.ASCII)
 _PLACES = {
     "vars": "vars stand in reconciler.yaml",
     "matrix": "the keys of reconcile.matrix in this spec",
-    "git": "git.commit, git.branch",
+    "git": "in a git repository with a commit: git.commit, git.branch",
 }
 
 

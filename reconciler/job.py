@@ -74,6 +74,8 @@ class DesiredJob:
     location: Location
     policy: Policy = Policy()
     uploads: tuple[Upload, ...] = ()
+    env: tuple[str, ...] = ()
+    """Variables of the environment that stand in `request`, unfilled: `${{ env.NAME }}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,10 @@ class RecordedJob(_Stored):
     observed_at: Timestamp | None = Field(None, description="When `observed` was last seen to change.")
     commit: str | None = Field(None, description="The git commit that was checked out at the submission.")
     source: Source | None = Field(None, description="Where the spec came from at the submission.")
+    secrets: dict[str, str] = Field(
+        default_factory=dict,
+        description="Digests of what `${{ env.NAME }}` in the request stood for; empty where it is not known.",
+    )
     attempts: int = Field(1, ge=1, description="Runs of this submission that we asked for, retries included.")
     observed: JsonObject = Field(default_factory=dict, description="The last job object that the platform showed.")
     gone: bool = Field(default=False, description="The platform said that it has no such job.")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from reconciler.check import Checker, Finding
+from reconciler.check import Checker, Finding, Route
 from reconciler.errors import Diagnostic, Location
+from reconciler.expressions import Scopes
 from reconciler.job import Upload
 from reconciler.localfiles import LocalFiles
+from reconciler.rendering import Rendered, Renderer
 from reconciler.resolve import WrittenSpec, check_pipeline, duplicate_name
 from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
@@ -23,6 +25,8 @@ from reconciler.yaml12 import Document, parse
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
 _CHECKED = ("inputs", "parameters")
+_WARNINGS = frozenset({"env-not-set"})
+Severity: TypeAlias = Literal["error", "warning"]
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -37,12 +41,22 @@ class Loaded:
     """Pipelines without a snapshot: ports and parameters of their jobs were not checked."""
 
 
-def load(paths: Sequence[Path], *, root: Path, pipelines: Path | None = None) -> Loaded:
+def load(
+    paths: Sequence[Path],
+    *,
+    root: Path,
+    pipelines: Path | None = None,
+    scopes: Scopes | None = None,
+    policies: Mapping[str, Any] | None = None,
+    environ: Collection[str] = (),
+) -> Loaded:
     """Read the specs in `paths` (folders or files), naming files relative to `root`, the working directory.
 
-    Parameters are checked against the pipeline snapshots (`*.json`) in the folder `pipelines`, where it has one.
+    `scopes`: what their expressions can name. `policies`: what their `reconcile` is laid over. `environ`: the variables
+    that the environment has. Ports and parameters are checked against the pipeline snapshots (`*.json`) in the folder
+    `pipelines`, where it has one.
     """
-    loader = _Loader(root.resolve(), pipelines)
+    loader = _Loader(root.resolve(), pipelines, Renderer(scopes or {}, policies or {}), environ)
     for path in paths:
         loader.read(path)
     diagnostics = tuple(sorted(loader.diagnostics, key=_order))
@@ -54,8 +68,10 @@ def _order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
 
 
 class _Loader:
-    def __init__(self, root: Path, pipelines: Path | None) -> None:
+    def __init__(self, root: Path, pipelines: Path | None, renderer: Renderer, environ: Collection[str]) -> None:
         self._root = root
+        self._renderer = renderer
+        self._environ = environ
         self._schema = Checker(JobSpec.model_json_schema(), ours=True)
         self._snapshots = Snapshots(pipelines)
         self.unchecked: set[str] = set()
@@ -157,8 +173,8 @@ class _Loader:
             return None
 
     def _document(self, document: Document, shown: str, folder: Path, *, broken: bool) -> None:
-        value, marks = document.value, document.marks
-        where = Location(shown, *marks.at)
+        value = document.value
+        where = Location(shown, *document.marks.at)
         if value is None:
             self._fault("empty-document", "an empty document", where, "remove the '---', or write a job spec")
             return
@@ -167,22 +183,40 @@ class _Loader:
             hint = "a job spec is a mapping: name, pipeline_type, pipeline_key, …"
             self._fault("not-a-spec", f"{kind}, not a job spec", where, hint)
             return
+        rendered, faults = self._renderer.render(value)
+        findings = dict.fromkeys(faults)
+        for spec in rendered:
+            found = self._spec(spec, faults, where, folder, broken=broken)
+            findings |= dict.fromkeys(found)  # what is wrong in each cell of a matrix is said once
+            findings |= dict.fromkeys(self._not_set(spec))
+        self._report(list(findings), document, shown)
+
+    def _not_set(self, rendered: Rendered) -> Iterator[Finding]:
+        """Not an error: a plan can be read without the secrets that apply needs."""
+        for name, route in rendered.env.items():
+            if name not in self._environ:
+                yield Finding(route, "env-not-set", f"env.{name} is not set here", "apply needs it to submit this job")
+
+    def _spec(
+        self, rendered: Rendered, faults: Sequence[Finding], where: Location, folder: Path, *, broken: bool
+    ) -> list[Finding]:
+        """Take a spec if it is valid; what is wrong with it. `faults`: of its expressions, which are still there."""
+        value = rendered.value
         uploads, findings = self._check(value, folder)
-        self._report(findings, document, shown)
-        valid = not findings and not broken
+        findings = [f for f in findings if not _unfilled(f.route, faults, rendered)]
+        valid = not findings and not faults and not broken
         self._claim(value.get("name"), where, valid=valid)
         if not valid:
-            return
+            return findings
         try:
             spec = JobSpec.model_validate(value)
         except ValidationError as error:
-            routes = [Finding(e["loc"], "invalid-value", e["msg"]) for e in error.errors(include_input=False)]
-            self._report(routes, document, shown)
-            return
-        self.specs.append(WrittenSpec(spec, value, where, uploads))
+            return [Finding(e["loc"], "invalid-value", e["msg"]) for e in error.errors(include_input=False)]
+        self.specs.append(WrittenSpec(spec, value, where, uploads, tuple(sorted(rendered.env))))
+        return []
 
     def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
-        """Everything that can be said of a document at once: what its faulty parts leave open is not asked."""
+        """Everything that can be said of a spec at once: what its faulty parts leave open is not asked."""
         findings = self._schema.findings(value)
         faulty = {f.route[0] for f in findings if f.route}
         misspelt = any(f.code == "unknown-field" and len(f.route) == 1 for f in findings)
@@ -210,7 +244,8 @@ class _Loader:
     def _report(self, findings: Sequence[Finding], document: Document, shown: str) -> None:
         for finding in findings:
             line, column = document.marks.locate(finding.route, key=finding.at_key)
-            self._fault(finding.code, finding.summary, Location(shown, line, column), finding.hint)
+            severity: Severity = "warning" if finding.code in _WARNINGS else "error"
+            self._fault(finding.code, finding.summary, Location(shown, line, column), finding.hint, severity=severity)
 
     def _name(self, path: Path) -> str:
         """How `path` is shown: relative to the working directory when it is inside, and always as valid text."""
@@ -225,9 +260,15 @@ class _Loader:
         location: Location,
         hint: str | None = None,
         *,
-        severity: Literal["error", "warning"] = "error",
+        severity: Severity = "error",
     ) -> None:
         self.diagnostics.append(Diagnostic(code, summary, location, severity, hint=hint))
+
+
+def _unfilled(route: Route, faults: Sequence[Finding], rendered: Rendered) -> bool:
+    """Whether the value at `route` is not yet known: its expression is faulty, or the environment has it."""
+    places = [*rendered.env.values(), *(fault.route for fault in faults)]
+    return any(route[: len(place)] == place for place in places)
 
 
 def _reason(error: Exception) -> str:

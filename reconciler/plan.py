@@ -54,6 +54,11 @@ class Action(_Value):
     fingerprint: str | None = None
     changes: tuple[Change, ...] = ()
     request: JsonObject | None = Field(None, description="The body to submit, without `name`.")
+    secrets: dict[str, str] = Field(
+        default_factory=dict,
+        description="Variables of the environment that `request` names, and digests of what they have; empty where "
+        "that is not known, or the state has no history yet.",
+    )
     uploads: tuple[Upload, ...] = Field((), description="Local files that the platform needs first.")
     cancels: bool = Field(default=False, description="The job `job_id` is cancelled first.")
     generation: int | None = Field(None, description="Which deliberate submission of this name it is.")
@@ -109,6 +114,8 @@ class Facts:
     """Fingerprints of submissions whose outcome is unknown, by name."""
     elsewhere: frozenset[str] = frozenset()
     """Recorded jobs whose specs were not asked for."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what the environment has now, by variable."""
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -199,6 +206,8 @@ def _decide(name: str, facts: Facts, options: PlanOptions, moved_from: str | Non
         return _replace(want, have, status, facts, gone=gone, reason="asked for with --replace")
     if want.fingerprint != have.fingerprint:
         return _replace(want, have, status, facts, gone=gone, reason=None)
+    if changed := _changed_secrets(want, have, facts):
+        return _replace(want, have, status, facts, gone=gone, reason=f"another value of {', '.join(changed)}")
     return _decide_same(want, have, status, seen, gone=gone)
 
 
@@ -222,6 +231,7 @@ def _decide_new(want: DesiredJob, facts: Facts) -> Action:
             status=job.status,
             observed=job.raw,
             request=want.request,
+            secrets=_secrets(want, facts),
         )
     return _action(want.name, "create", "new", want, None, **_submission(want, facts))
 
@@ -256,6 +266,15 @@ def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observa
     return _action(want.name, "keep", f"{status.lower()}; {spent}", want, have, status=status)
 
 
+def _changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[str]:
+    """Variables of the environment that have another value now. One that is not known has not changed."""
+    return [
+        f"env.{name}"
+        for name in want.env
+        if have.secrets.get(name) and facts.secrets.get(name) and have.secrets[name] != facts.secrets[name]
+    ]
+
+
 def _replace(
     want: DesiredJob, have: RecordedJob, status: str, facts: Facts, *, gone: bool, reason: str | None
 ) -> Action:
@@ -284,7 +303,17 @@ def _replace(
 
 def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
     generation = facts.state.generations.get(want.name, 0) + 1
-    return {"request": want.request, "uploads": want.uploads, "generation": generation}
+    return {
+        "request": want.request,
+        "secrets": _secrets(want, facts),
+        "uploads": want.uploads,
+        "generation": generation,
+    }
+
+
+def _secrets(want: DesiredJob, facts: Facts) -> dict[str, str]:
+    known = facts.secrets if facts.state.serial else {}
+    return {name: known.get(name, "") for name in want.env}
 
 
 def _action(

@@ -39,6 +39,7 @@ class Intent(_Entry):
     generation: int
     token: str
     request: JsonObject
+    secrets: dict[str, str] = Field(default_factory=dict)
     spec_path: str
     line: int | None = None
     source: Source | None = None
@@ -71,6 +72,7 @@ class Adopted(_Entry):
     job_id: JobId
     fingerprint: str
     request: JsonObject
+    secrets: dict[str, str] = Field(default_factory=dict)
     spec_path: str
     job: JsonObject
     line: int | None = None
@@ -178,6 +180,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         job_id=outcome.job_id,
         fingerprint=intent.fingerprint,
         request=intent.request,
+        secrets=intent.secrets,
         spec_path=intent.spec_path,
         pipeline_version=_text(outcome.job, "pipeline_version"),
         status=_status(outcome.job),
@@ -197,6 +200,7 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
             job_id=entry.job_id,
             fingerprint=entry.fingerprint,
             request=entry.request,
+            secrets=entry.secrets,
             spec_path=entry.spec_path,
             pipeline_version=_text(entry.job, "pipeline_version"),
             status=_status(entry.job),

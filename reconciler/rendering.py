@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.check import Checker, Finding, Route
 from reconciler.expressions import Filling, Scopes
@@ -24,16 +25,21 @@ class Rendered:
 
 
 class Renderer:
-    """Renders documents with the same scopes."""
+    """Renders documents with the same scopes. `policies` stand under each document's `reconcile`."""
 
-    def __init__(self, scopes: Scopes) -> None:
+    def __init__(self, scopes: Scopes, policies: Mapping[str, Any]) -> None:
         self._scopes = scopes
+        self._policies = policies
         self._matrix = Checker(Matrix.model_json_schema(), ours=True)
 
     def render(self, document: JsonObject) -> tuple[list[Rendered], list[Finding]]:
         """The specs of `document`, and what is wrong with its expressions and its matrix. Each finding comes once."""
-        policies = document.get("reconcile")
+        policies = document.get("reconcile") or {}
+        if self._policies and isinstance(policies, dict):
+            document = {**document, "reconcile": {**self._policies, **policies}}
         if not isinstance(policies, dict) or "matrix" not in policies:
+            if not _mentions(document):
+                return [Rendered(document, {})], []
             rendered, findings = self._filled(document, None)
             return [rendered], findings
         written = Filling(self._scopes)
@@ -42,7 +48,7 @@ class Renderer:
         made: list[Cell] = []
         if not findings:
             made, findings = cells(matrix)
-        rest = {**document, "reconcile": {key: value for key, value in policies.items() if key != "matrix"}}
+        rest = {**document, "reconcile": {k: v for k, v in document["reconcile"].items() if k != "matrix"}}
         rendered_cells = []
         for cell in made:
             rendered, faults = self._filled(rest, cell)
@@ -54,6 +60,15 @@ class Renderer:
         filling = Filling({**self._scopes, "matrix": lambda: cell or {}})
         value = filling.fill(document)
         return Rendered(value, filling.env, cell), [*filling.findings, *_misplaced(filling.env)]
+
+
+def _mentions(value: Any) -> bool:
+    """Whether there is anything to fill in."""
+    if isinstance(value, str):
+        return "${{" in value
+    if isinstance(value, dict):
+        return any("${{" in key or _mentions(below) for key, below in value.items())
+    return isinstance(value, list) and any(map(_mentions, value))
 
 
 def _misplaced(env: Mapping[str, Route]) -> list[Finding]:

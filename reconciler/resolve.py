@@ -17,12 +17,17 @@ from reconciler.spec import JobSpec
 
 @dataclass(frozen=True, slots=True)
 class WrittenSpec:
-    """A valid spec as it was loaded. `raw` is the document; `uploads` its local files by the path as written."""
+    """A valid spec as it was loaded.
+
+    `raw`: the document, with its expressions filled in. `uploads`: its local files, by the path as written. `env`: the
+    variables of the environment that stand in its parameters.
+    """
 
     spec: JobSpec
     raw: JsonObject
     location: Location
     uploads: Mapping[str, Upload]
+    env: tuple[str, ...] = ()
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
@@ -65,6 +70,7 @@ def _desired(written: WrittenSpec) -> DesiredJob:
             attempts=policy.retry.attempts if policy and policy.retry else 1,
             on_change=policy.on_change if policy else "cancel",
         ),
+        env=written.env,
         uploads=tuple(sorted(set(written.uploads.values()), key=lambda u: u.file_id)),
     )
 

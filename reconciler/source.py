@@ -33,6 +33,13 @@ def read_source(root: Path, paths: Iterable[str], environment: Mapping[str, str]
     )
 
 
+def checked_out(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What specs can name as `git.commit` and `git.branch`; without git, or a commit, there is none."""
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    branch = _ci(environment)[2] or _git(root, "symbolic-ref", "--short", "--quiet", "HEAD")
+    return {name: value for name, value in (("commit", commit), ("branch", branch)) if commit and value}
+
+
 def _dirty(root: Path, folder: str, paths: Iterable[str]) -> bool | None:
     """Whether any of the files is not what the commit has; None when git does not say."""
     files = {posixpath.normpath(posixpath.join(folder, path)) for path in paths}

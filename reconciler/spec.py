@@ -1,4 +1,4 @@
-"""What people write: the models behind `schemas/spec.schema.json`, and nothing else."""
+"""What people write: the models behind the schemas of specs and of `reconciler.yaml`, and nothing else."""
 
 from __future__ import annotations
 
@@ -118,3 +118,38 @@ class JobSpec(_Written):
     inputs: dict[str, list[Input]] | None = Field(None, description="Input files by port name.")
     parameters: dict[str, Component] | None = Field(None, description="Parameters by component name.")
     reconcile: Reconcile | None = Field(None, description="This tool's own policies for the job.")
+
+
+_NO_OTHERS: dict[str, JsonValue] = {"additionalProperties": False}  # than those whose names fit the pattern
+
+
+class _Overridable(_Written):
+    """What an environment can have otherwise."""
+
+    vars: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")], Any] = Field(
+        default_factory=dict, description="Values for `${{ vars.NAME }}` in specs.", json_schema_extra=_NO_OTHERS
+    )
+    endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
+    state: str | None = Field(None, description="The state file.")
+    reconcile: Defaults | None = Field(None, description="Policies of jobs that do not have their own.")
+
+
+class Environment(_Overridable):
+    """What is otherwise in one environment. Its vars and policies are laid over those above, one by one."""
+
+
+class Config(_Overridable):
+    """Defaults for a working directory. An option or an environment variable wins over each."""
+
+    model_config = ConfigDict(title="reconciler.yaml")
+
+    specs: str | None = Field(None, description="The folder with the specs.")
+    parallelism: int | None = Field(None, ge=1, le=256, description="Requests in flight.")
+    timeout: str | None = Field(None, description="Patience with a platform that does not answer, for example 60s.")
+    lock_timeout: str | None = Field(None, description="How long to wait for the lock of the state.")
+    environment: str | None = Field(None, description="The environment that is meant without --environment.")
+    environments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], Environment] = Field(
+        default_factory=dict,
+        description="What is otherwise in each environment, chosen with --environment NAME.",
+        json_schema_extra=_NO_OTHERS,
+    )

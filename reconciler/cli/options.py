@@ -111,6 +111,7 @@ class Options:
             command=command,
             environment=config.get("environment"),
             vars=config.get("vars", {}),
+            environ=os.environ,
             policies=config.get("reconcile", {}),
             timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
         )

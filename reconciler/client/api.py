@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from reconciler.client import wire
 from reconciler.client.transport import NoAnswer, NotSent, Transport
 from reconciler.errors import PlatformError, PlatformUnavailable
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, Unreachable, Upload
+from reconciler.secrets import Secrets
 
 PAGE = 100
 """Rows asked for in one page; the platform's maximum is not published, and users send up to this."""
@@ -46,10 +48,14 @@ Submission: TypeAlias = Made | Refused | Unknown
 
 
 class Client:
-    """The batch API over a `Transport`."""
+    """The batch API over a `Transport`. `secrets` are filled in in what is submitted, and hidden in what comes back."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.secrets = Secrets()
+
+    def _job(self, value: Any) -> ObservedJob | None:
+        return wire.job(self.secrets.hide(value))
 
     def platform_now(self) -> datetime | None:
         """The platform's clock, if an answer has told it."""
@@ -65,17 +71,19 @@ class Client:
         """`POST /batch/jobs`, once. Never raises for an answer: what is not certain is `Unknown`."""
         try:
             headers = {"idempotency-key": token}
-            response = await self._transport.submit("/batch/jobs", {"name": name, **request}, headers)
+            filled = self.secrets.fill({"name": name, **request})
+            response = await self._transport.submit("/batch/jobs", filled, headers)
         except NotSent as error:
             return Refused(error)
         except NoAnswer as error:
             return Unknown(error.message)
         if response.ok:
-            job = wire.job(response.value)
+            job = self._job(response.value)
             if job is None or job.name != name or job.pipeline_key not in ("", request["pipeline_key"]):
                 return Unknown(f"HTTP {response.status}, but the body is not the job that was asked for")
             return Made(job)
-        answer = response.error("POST /batch/jobs")
+        told = dataclasses.replace(response, text=self.secrets.hide_text(response.text))
+        answer = told.error("POST /batch/jobs")
         if response.status == 409 and "idempotency-key-honored" in response.headers:
             return Unknown(answer.message)  # the token is in use: by a request of ours that is still being handled
         if 400 <= response.status < 500 and response.status not in (408, 425):
@@ -94,7 +102,7 @@ class Client:
             return Gone()
         if response.status in (401, 403):
             raise response.error(f"GET /batch/jobs/{job_id}")
-        job = wire.job(response.value) if response.ok else None
+        job = self._job(response.value) if response.ok else None
         if job is None:
             return Unreachable(
                 response.error(f"job {job_id}").message if not response.ok else "the answer is not a job"
@@ -107,7 +115,7 @@ class Client:
         """`GET /batch/jobs`: every row that is a job, each id once. Raises `PlatformError`."""
         seen: set[str] = set()
         async for row in self._rows("/batch/jobs", "jobs", {}):
-            job = wire.job(row)
+            job = self._job(row)
             if job is None:  # it could be one that somebody looks for
                 raise PlatformUnavailable("GET /batch/jobs: a row of the list is not a job")
             if job.id not in seen:

@@ -6,7 +6,7 @@ Each function takes plain values and returns one; nothing here prints. Progress 
 from reconciler.reconcile.applying import Applied, apply
 from reconciler.reconcile.deciding import import_job, settle_by_hand
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
-from reconciler.reconcile.planning import PlanRequest, plan, read_specs
+from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan, read_specs
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, state_of, status, wait
 
@@ -17,6 +17,7 @@ __all__ = [
     "Settings",
     "Status",
     "apply",
+    "desired_jobs",
     "download",
     "events",
     "import_job",

@@ -216,6 +216,8 @@ def _what_moved(old: Action, new: Action) -> str | None:
     """Why the action that was reviewed is not the one that would be planned now; None when it is."""
     if old.fingerprint != new.fingerprint:
         return "its spec has changed"
+    if changed := [n for n, d in old.secrets.items() if d and new.secrets.get(n) and d != new.secrets[n]]:
+        return f"env.{changed[0]} has another value"
     if (old.action, old.cancels, old.generation) != (new.action, new.cancels, new.generation):
         return f"planned {old.action}, now {new.action}: {new.reason}"
     if old.job_id != new.job_id:

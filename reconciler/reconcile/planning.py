@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from reconciler.job import DesiredJob, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
-from reconciler.reconcile.session import folded_record, open_names, read_record
+from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import resolve
-from reconciler.source import read_source
+from reconciler.secrets import digests
+from reconciler.source import checked_out, read_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,14 @@ class PlanRequest:
 
 def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
     """Load and resolve: desired jobs by name, and every diagnostic."""
-    loaded = load(paths, root=settings.root, pipelines=settings.root / "schemas" / "pipelines")
+    loaded = load(
+        paths,
+        root=settings.root,
+        pipelines=settings.root / "schemas" / "pipelines",
+        scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: checked_out(settings.root))},
+        policies=settings.policies,
+        environ=settings.environ.keys(),
+    )
     desired, clashes = resolve(loaded.specs)
     return desired, [*loaded.diagnostics, *clashes], loaded
 
@@ -83,14 +92,18 @@ async def plan_with(
     observed: dict[str, Observation] = {}
     found: dict[str, list[ObservedJob]] = {}
     notes: tuple[str, ...] = ()
+    if client is not None:
+        client.secrets = client.secrets.joined(hidden(settings, desired, state))
     if client is not None and request.refresh:
         observed = await observe(client, in_flight(state.jobs))
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new)
     options = request.options
+    named = {name for job in desired.values() for name in job.env}
+    digested = digests(state.lineage, named, settings.environ)
     made = make_plan(
-        Facts(desired, state, observed, found, unresolved, _elsewhere(settings, request, desired, state)),
+        Facts(desired, state, observed, found, unresolved, _elsewhere(settings, request, desired, state), digested),
         options,
         source=_source(settings, desired),
         options={

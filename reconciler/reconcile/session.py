@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.client import Client
 from reconciler.connect import LOCAL
 from reconciler.durable import remove_leftovers
 from reconciler.errors import StateError
-from reconciler.job import State
+from reconciler.job import DesiredJob, JsonObject, State
 from reconciler.journal import Leftover, finish, read_journal
 from reconciler.lock import locked_when_free
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
+from reconciler.secrets import Secrets
 from reconciler.settle import settle
 from reconciler.state import new_state, read_state, refuse_foreign, save
 
@@ -91,12 +92,31 @@ async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIt
         state, leftover = read_record(settings)
         folded = folded_record(state, leftover, settings)
         async with settings.connect(run_jobs=run_jobs) as client:
+            client.secrets = hidden(settings, {}, folded.state, folded.unresolved)
             session = Session(settings, client, folded.state, state, {}, folded.unresolved, still_locked)
             if leftover is not None:
                 await settle_open(session)
             elif state is not None and state.endpoint != settings.endpoint:
                 session.save(session.state)
             yield session
+
+
+def hidden(
+    settings: Settings, desired: Mapping[str, DesiredJob], state: State, intents: Sequence[Intent] = ()
+) -> Secrets:
+    """What must be filled in, and hidden, for the jobs that the specs and the record have."""
+    templates: dict[str, list[JsonObject]] = {}
+    for job in desired.values():
+        if job.env:
+            templates.setdefault(job.name, []).append(job.request)
+    for name, record in state.jobs.items():
+        if record.secrets:  # a renamed job has its old name on the platform
+            for each in {name, str(record.observed.get("name", name))}:
+                templates.setdefault(each, []).append(record.request)
+    for intent in intents:
+        if intent.secrets:
+            templates.setdefault(intent.name, []).append(intent.request)
+    return Secrets(settings.environ, {name: tuple(requests) for name, requests in templates.items()})
 
 
 def open_names(intents: Sequence[Intent]) -> dict[str, str]:

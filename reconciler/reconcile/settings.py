@@ -31,6 +31,8 @@ class Settings:
     command: str = "reconciler"
     environment: str | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment of the process: what `${{ env.NAME }}` in specs stands for."""
     policies: Mapping[str, Any] = field(default_factory=dict)
     """What `reconcile` in specs is laid over."""
     timing: Timing = Timing()

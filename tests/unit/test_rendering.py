@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.rendering import Renderer
 
-RENDERER = Renderer({"vars": lambda: {"ks": [3, 5], "model": "base"}, "git": lambda: {"commit": "c0ffee"}})
+RENDERER = Renderer({"vars": lambda: {"ks": [3, 5], "model": "base"}, "git": lambda: {"commit": "c0ffee"}}, {})
 
 
 def document(name: str = "n", matrix: Any = None, **parameters: Any) -> dict[str, Any]:
@@ -65,3 +65,12 @@ def test_the_environment_is_named_in_parameters() -> None:
     (spec,), findings = RENDERER.render(document(w={"config": {"token": "${{ env.TOKEN }}"}}))
     assert (list(spec.env), findings) == (["TOKEN"], [])
     assert spec.value["parameters"]["w"]["config"]["token"] == "${{ env.TOKEN }}"
+
+
+def test_policies_of_all_jobs_stand_under_those_of_a_spec() -> None:
+    renderer = Renderer({}, {"on_change": "keep", "retry": {"attempts": 3}})
+    written = {**document(), "reconcile": {"retry": {"attempts": 1}}}
+    (spec,), _ = renderer.render(written)
+    assert spec.value["reconcile"] == {"on_change": "keep", "retry": {"attempts": 1}}
+    (spec,), _ = renderer.render(document())
+    assert spec.value["reconcile"] == {"on_change": "keep", "retry": {"attempts": 3}}
