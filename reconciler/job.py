@@ -76,6 +76,8 @@ class DesiredJob:
     uploads: tuple[Upload, ...] = ()
     env: tuple[str, ...] = ()
     """Variables of the environment that stand in `request`, unfilled: `${{ env.NAME }}`."""
+    needs: frozenset[str] = frozenset()
+    """Jobs that must have COMPLETED before this one is submitted, those whose outputs it takes among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from reconciler.check import Checker, Finding, Route
 from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
-from reconciler.job import Upload
+from reconciler.job import JsonObject, Upload
 from reconciler.localfiles import LocalFiles
 from reconciler.rendering import Rendered, Renderer
 from reconciler.resolve import WrittenSpec, check_pipeline, duplicate_name
 from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
-from reconciler.yaml12 import Document, parse
+from reconciler.yaml12 import Document, Marks, parse
 
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
@@ -186,7 +186,7 @@ class _Loader:
         rendered, faults = self._renderer.render(value)
         findings = dict.fromkeys(faults)
         for spec in rendered:
-            found = self._spec(spec, faults, where, folder, broken=broken)
+            found = self._spec(spec, faults, document.marks, where, folder, broken=broken)
             findings |= dict.fromkeys(found)  # what is wrong in each cell of a matrix is said once
             findings |= dict.fromkeys(self._not_set(spec))
         self._report(list(findings), document, shown)
@@ -198,7 +198,14 @@ class _Loader:
                 yield Finding(route, "env-not-set", f"env.{name} is not set here", "apply needs it to submit this job")
 
     def _spec(
-        self, rendered: Rendered, faults: Sequence[Finding], where: Location, folder: Path, *, broken: bool
+        self,
+        rendered: Rendered,
+        faults: Sequence[Finding],
+        marks: Marks,
+        where: Location,
+        folder: Path,
+        *,
+        broken: bool,
     ) -> list[Finding]:
         """Take a spec if it is valid; what is wrong with it. `faults`: of its expressions, which are still there."""
         value = rendered.value
@@ -212,7 +219,8 @@ class _Loader:
             spec = JobSpec.model_validate(value)
         except ValidationError as error:
             return [Finding(e["loc"], "invalid-value", e["msg"]) for e in error.errors(include_input=False)]
-        self.specs.append(WrittenSpec(spec, value, where, uploads, tuple(sorted(rendered.env))))
+        needs = {name: Location(where.path, *marks.locate(route)) for name, route in _needs(value).items()}
+        self.specs.append(WrittenSpec(spec, value, where, uploads, tuple(sorted(rendered.env)), needs))
         return []
 
     def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
@@ -269,6 +277,19 @@ def _unfilled(route: Route, faults: Sequence[Finding], rendered: Rendered) -> bo
     """Whether the value at `route` is not yet known: its expression is faulty, or the environment has it."""
     places = [*rendered.env.values(), *(fault.route for fault in faults)]
     return any(route[: len(place)] == place for place in places)
+
+
+def _needs(value: JsonObject) -> dict[str, Route]:
+    """The jobs that a valid spec needs, and where it first says so."""
+    policies = value.get("reconcile") or {}
+    places: dict[str, Route] = {}
+    for index, name in enumerate(policies.get("needs", ())):
+        places.setdefault(name, ("reconcile", "needs", index))
+    for port, items in (value.get("inputs") or {}).items():
+        for index, item in enumerate(items):
+            if "from" in item:
+                places.setdefault(item["from"]["job"], ("inputs", port, index, "from", "job"))
+    return places
 
 
 def _reason(error: Exception) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rfc8785
 
+from reconciler.chains import FROM, in_order, source_names, with_sources
 from reconciler.check import Checker, Finding, did_you_mean
 from reconciler.errors import Diagnostic, Location
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
@@ -20,7 +21,7 @@ class WrittenSpec:
     """A valid spec as it was loaded.
 
     `raw`: the document, with its expressions filled in. `uploads`: its local files, by the path as written. `env`: the
-    variables of the environment that stand in its parameters.
+    variables of the environment that stand in its parameters. `needs`: the jobs that it needs, and where it says so.
     """
 
     spec: JobSpec
@@ -28,6 +29,7 @@ class WrittenSpec:
     location: Location
     uploads: Mapping[str, Upload]
     env: tuple[str, ...] = ()
+    needs: Mapping[str, Location] = field(default_factory=dict)
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
@@ -36,8 +38,11 @@ def fingerprint(request: Mapping[str, Any]) -> str:
 
 
 def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
-    """Desired jobs by name, and a diagnostic for each name that is taken already."""
+    """Desired jobs by name; and a diagnostic for each name that is taken already, or needed and not there, and for jobs
+    that need each other.
+    """
     desired: dict[str, DesiredJob] = {}
+    chained: dict[str, WrittenSpec] = {}
     diagnostics = []
     for written in specs:
         name = written.spec.name
@@ -45,7 +50,46 @@ def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[D
             diagnostics.append(duplicate_name(name, desired[name].location, written.location))
         else:
             desired[name] = _desired(written)
+            if written.needs:
+                chained[name] = written
+    if chained:
+        desired, faults = _chained(desired, chained)
+        diagnostics += faults
     return desired, diagnostics
+
+
+def _chained(
+    desired: dict[str, DesiredJob], chained: Mapping[str, WrittenSpec]
+) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+    """`desired` with the fingerprints of jobs that take other jobs' outputs, and what is wrong with `needs`."""
+    diagnostics = []
+    for written in chained.values():
+        for name, where in written.needs.items():
+            if name not in desired:
+                hint = did_you_mean(name, desired) or "needs and from name jobs of these specs"
+                diagnostics.append(Diagnostic("unknown-job", f"no spec has the name {name!r}", where, hint=hint))
+    order, circle = in_order({name: frozenset(written.needs) for name, written in chained.items()})
+    if circle:
+        where = chained[circle[0]].needs[circle[1]]
+        diagnostics.append(Diagnostic("circular-needs", f"jobs that need each other: {' → '.join(circle)}", where))
+    if diagnostics:
+        return desired, diagnostics
+    made = dict(desired)
+    for name in order:
+        made[name] = replace(made[name], fingerprint=_chained_fingerprint(made[name].request, made))
+    return made, []
+
+
+def _chained_fingerprint(request: JsonObject, desired: Mapping[str, DesiredJob]) -> str:
+    """What is taken from another job is what that job is: when it changes, so does what is made of it."""
+    if not source_names(request):
+        return fingerprint(request)
+
+    def told(item: JsonObject) -> list[JsonObject]:
+        source = {**item[FROM], "job": desired[item[FROM]["job"]].fingerprint}
+        return [{**item, FROM: source}]
+
+    return fingerprint(with_sources(request, told))
 
 
 def duplicate_name(name: str, first: Location, second: Location) -> Diagnostic:
@@ -71,6 +115,7 @@ def _desired(written: WrittenSpec) -> DesiredJob:
             on_change=policy.on_change if policy else "cancel",
         ),
         env=written.env,
+        needs=frozenset(written.needs),
         uploads=tuple(sorted(set(written.uploads.values()), key=lambda u: u.file_id)),
     )
 

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 NAME_LIMIT = 128
 """Characters in a job's name."""
 
-_SOURCES = ("file_id", "path", "checkpoint_id")
+_SOURCES = ("file_id", "path", "checkpoint_id", "from")
+_ONE_RESULT: dict[str, JsonValue] = {"oneOf": [{"required": [result]} for result in ("port", "checkpoint")]}
 _ONE_SOURCE: dict[str, JsonValue] = {"oneOf": [{"required": [source]} for source in _SOURCES]}
 
 
@@ -28,10 +29,30 @@ class _Written(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Input(_Written):
-    """One file for a port: a `file_id` that is on the platform, a local `path`, or a `checkpoint_id`."""
+class From(_Written):
+    """What another job makes: all files of an output port, or a checkpoint of a training."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_SOURCE)
+    model_config = ConfigDict(json_schema_extra=_ONE_RESULT)
+
+    job: Annotated[str, Field(min_length=1)] = Field(description="The name of the other job. It runs first.")
+    port: Annotated[str, Field(min_length=1)] = Field("", description="One of its output ports.")
+    checkpoint: Annotated[str, Field(min_length=1)] = Field(
+        "", description="The name of one of its checkpoints; `last` is the one with the most steps."
+    )
+
+    @model_validator(mode="after")
+    def _one_result(self) -> Self:
+        if len(self.model_fields_set & {"port", "checkpoint"}) != 1:
+            raise ValueError("exactly one of port, checkpoint is needed")
+        return self
+
+
+class Input(_Written):
+    """What a port gets: a `file_id` that is on the platform, a local `path`, a `checkpoint_id`, or what comes `from`
+    another job.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_ONE_SOURCE, validate_by_name=True, validate_by_alias=True)
 
     file_id: Annotated[str, Field(min_length=1)] = Field(
         "", description="The name of a file that is on the platform already."
@@ -42,13 +63,14 @@ class Input(_Written):
     )
     kind: Literal["checkpoint"] = Field("checkpoint", description="Goes with checkpoint_id.")
     checkpoint_id: Annotated[str, Field(min_length=1)] = Field("", description="A training checkpoint.")
+    from_: From | None = Field(None, alias="from", description="What another job makes; it runs first.")
     metadata: dict[str, Any] = Field(
         default_factory=dict, description="Free; on n-shot ports it carries the label: {class: NAME}."
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if len(self.model_fields_set.intersection(_SOURCES)) != 1:
+        if len({field.rstrip("_") for field in self.model_fields_set}.intersection(_SOURCES)) != 1:
             raise ValueError(f"exactly one of {', '.join(_SOURCES)} is needed")
         return self
 
@@ -95,6 +117,9 @@ class Defaults(_Written):
 class Reconcile(Defaults):
     """This tool's own policies for the job. The platform never sees them; changing them changes no job."""
 
+    needs: list[Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=list, description="Names of jobs that must have COMPLETED before this one is submitted."
+    )
     matrix: Matrix | None = Field(None, description="One job for each combination of the values in these lists.")
 
 

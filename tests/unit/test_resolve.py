@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
+
+import pytest
 
 from reconciler.errors import Location
 from reconciler.job import Policy, Upload
@@ -84,3 +87,59 @@ def test_names_that_only_look_alike_are_two_jobs() -> None:
 def test_fingerprints_are_of_canonical_json() -> None:
     assert fingerprint({"b": 1.0, "a": "\u00e9"}) == fingerprint({"a": "\u00e9", "b": 1})
     assert fingerprint({}) == "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+def chained(
+    name: str, takes: str | None = None, needs: list[str] | None = None, line: int = 1, **more: Any
+) -> WrittenSpec:
+    """A job that takes the port `out` of another job, or only needs others."""
+    changes = dict(more)
+    if takes:
+        changes["inputs"] = {"p": [{"from": {"job": takes, "port": "out"}, "metadata": {"class": "c"}}]}
+    if needs:
+        changes["reconcile"] = {"needs": needs}
+    spec = written(line, name=name, **changes)
+    places = {
+        n: Location("specs/a.yaml", line, i + 5) for i, n in enumerate(([takes] if takes else []) + (needs or []))
+    }
+    return dataclasses.replace(spec, needs=places)
+
+
+def test_a_job_is_changed_with_what_it_takes_from_another_one_however_far_away() -> None:
+    def prints(value: int, first: str = "a") -> dict[str, str]:
+        specs = [
+            chained("c", takes="b"),
+            chained("b", takes=first),
+            chained(first, parameters={"w": {"parallelism": value}}),
+            chained("after", needs=[first]),
+        ]
+        jobs, faults = resolve(specs)
+        assert faults == []
+        return {name: job.fingerprint for name, job in jobs.items()}
+
+    before, after = prints(1), prints(2)
+    assert {n for n in before if before[n] != after[n]} == {"a", "b", "c"}
+    renamed = prints(1, first="z")
+    assert (renamed["b"], renamed["c"]) == (before["b"], before["c"])
+
+
+def test_what_a_job_needs_is_known() -> None:
+    jobs, _ = resolve([chained("b", takes="a", needs=["x"]), chained("a"), chained("x")])
+    assert jobs["b"].needs == {"a", "x"}
+
+
+@pytest.mark.parametrize(
+    ("specs", "code", "place", "says"),
+    [
+        ([chained("b", takes="prepaer", line=3), chained("prepare")], "unknown-job", "3:5", "did you mean 'prepare'?"),
+        ([chained("b", needs=["x"], line=3)], "unknown-job", "3:5", "name jobs of these specs"),
+        ([chained("a", needs=["a"], line=2)], "circular-needs", "2:5", "a → a"),
+        ([chained("a", takes="b", line=2), chained("b", needs=["a"], line=4)], "circular-needs", "2:5", "a → b → a"),
+    ],
+)
+def test_what_cannot_be_needed_is_a_fault_at_its_place(
+    specs: list[WrittenSpec], code: str, place: str, says: str
+) -> None:
+    _, (fault,) = resolve(specs)
+    assert (fault.code, str(fault.location)) == (code, f"specs/a.yaml:{place}")
+    assert says in f"{fault.summary}; {fault.hint}"
