@@ -6,7 +6,7 @@ import hashlib
 import mimetypes
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from reconciler.check import Finding, Route, did_you_mean
@@ -63,17 +63,24 @@ class LocalFiles:
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             num_bytes = file.tell()
-        stem, suffix = (re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in (target.stem, target.suffix))
         return Upload(
             path=str(target.relative_to(self._root)),
-            file_id=f"{stem[:80]}.{digest[:16]}{suffix}",
+            file_id=content_name(target.name, digest),
             digest=f"sha256:{digest}",
             num_bytes=num_bytes,
-            media_type=_media_type(target.name),
+            media_type=media_type(target.name),
         )
 
 
-def _media_type(name: str) -> str:
+def content_name(name: str, digest: str) -> str:
+    """The name that a file gets on the platform: nobody else has it for another content. `digest`: hexadecimal."""
+    path = PurePath(name)
+    stem, suffix = (re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in (path.stem, path.suffix))
+    return f"{stem[:80]}.{digest[:16]}{suffix}"
+
+
+def media_type(name: str) -> str:
+    """What a file is uploaded as, by its name."""
     kind = mimetypes.guess_type(name)[0]
     # The platform's simple upload refuses application/x-ndjson and takes such files as text.
     return kind if kind in _UPLOADABLE else "text/plain"

@@ -136,6 +136,10 @@ class Client:
         """The job's outputs with their references, which are secrets. Raises `PlatformError`."""
         return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/outputs", "outputs", {})]
 
+    async def checkpoints(self, job_id: str) -> list[JsonObject]:
+        """The checkpoints of a training. Raises `PlatformError`."""
+        return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/checkpoints", "checkpoints", {})]
+
     async def cancel(self, job_id: str) -> bool:
         """`POST …/cancel`. Whether the platform said that it does; a refusal is False. Raises `PlatformError`."""
         response = await self._transport.ask("POST", f"/batch/jobs/{quote(job_id, safe='')}/cancel")
