@@ -5,26 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from reconciler.check import Checker
 from reconciler.errors import Diagnostic, Location, SpecError, UsageError
+from reconciler.spec import Config
 from reconciler.yaml12 import parse
 
 FILE = "reconciler.yaml"
-
-
-class Config(BaseModel):
-    """Defaults for a working directory. An option or an environment variable wins over each."""
-
-    model_config = ConfigDict(extra="forbid", title="reconciler.yaml")
-
-    endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
-    state: str | None = Field(None, description="The state file.")
-    specs: str | None = Field(None, description="The folder with the specs.")
-    parallelism: int | None = Field(None, ge=1, le=256, description="Requests in flight.")
-    timeout: str | None = Field(None, description="Patience with a platform that does not answer, for example 60s.")
-    lock_timeout: str | None = Field(None, description="How long to wait for the lock of the state.")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

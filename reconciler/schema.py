@@ -9,16 +9,21 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.job import State
 from reconciler.plan import Plan
-from reconciler.spec import JobSpec
+from reconciler.spec import Config, JobSpec
 
-SchemaName: TypeAlias = Literal["spec", "plan", "state"]
+SchemaName: TypeAlias = Literal["spec", "config", "plan", "state"]
 
-_MODELS: dict[SchemaName, type[BaseModel]] = {"spec": JobSpec, "plan": Plan, "state": State}
+_MODELS: dict[SchemaName, type[BaseModel]] = {
+    "spec": JobSpec,
+    "config": Config,
+    "plan": Plan,
+    "state": State,
+}
 _DIALECT = GenerateJsonSchema.schema_dialect
 
 
 def document(name: SchemaName) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of specs, of a plan as JSON, or of the state file."""
-    mode: Literal["validation", "serialization"] = "validation" if name == "spec" else "serialization"
+    """The JSON Schema (draft 2020-12) of specs, of `reconciler.yaml`, of a plan as JSON, or of the state file."""
+    mode: Literal["validation", "serialization"] = "validation" if name in ("spec", "config") else "serialization"
     body = _MODELS[name].model_json_schema(mode=mode)
     return {"$schema": _DIALECT, "$id": f"urn:reconciler:schema:{name}:1", **body}

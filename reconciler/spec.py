@@ -1,11 +1,13 @@
-"""What people write: the models behind `schemas/spec.schema.json`, and nothing else."""
+"""What people write: the models behind the schemas of specs and of `reconciler.yaml`, and nothing else."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
+
+from reconciler.guards import LIMIT
 
 NAME_LIMIT = 128
 """Characters in a job's name."""
@@ -78,6 +80,11 @@ class Reconcile(_Written):
         "cancel",
         description="When the spec changes while its job is in flight: cancel the old job first, or keep it running.",
     )
+    protect: bool = Field(
+        default=False,
+        description="Never cancel or replace the job while it is in flight, nor cancel or forget it when its spec is "
+        "gone, unless `--unprotect NAME` says so.",
+    )
 
 
 class JobSpec(_Written):
@@ -100,3 +107,40 @@ class JobSpec(_Written):
     inputs: dict[str, list[Input]] | None = Field(None, description="Input files by port name.")
     parameters: dict[str, Component] | None = Field(None, description="Parameters by component name.")
     reconcile: Reconcile | None = Field(None, description="This tool's own policies for the job.")
+
+
+_Limit = Annotated[
+    int | str,
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": 999_999_999,
+            "pattern": LIMIT,
+            "examples": [50, "20%", "none"],
+        }
+    ),
+]
+
+
+class Config(BaseModel):
+    """Defaults for a working directory. An option or an environment variable wins over each."""
+
+    model_config = ConfigDict(extra="forbid", title="reconciler.yaml")
+
+    endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
+    state: str | None = Field(None, description="The state file.")
+    specs: str | None = Field(None, description="The folder with the specs.")
+    parallelism: int | None = Field(None, ge=1, le=256, description="Requests in flight.")
+    timeout: str | None = Field(None, description="Patience with a platform that does not answer, for example 60s.")
+    lock_timeout: str | None = Field(None, description="How long to wait for the lock of the state.")
+    max_submissions: _Limit | None = Field(
+        None,
+        description="How many jobs one apply may submit: a count, a percentage of the recorded jobs, or `none`. "
+        "A percentage always allows 10.",
+    )
+    max_cancellations: _Limit | None = Field(
+        None,
+        description="How many jobs one apply may cancel: a count, a percentage of the jobs in flight, or `none`. "
+        "A percentage always allows 10.",
+    )
