@@ -233,12 +233,14 @@ def _same_source(saved: Plan, made: Plan) -> None:
 def _same_actions(saved: Plan, made: Plan) -> None:
     """Raises `PlanRefused` unless planning again gives what `saved` says, naming what moved."""
     then, now = ({a.name: a for a in p.pending()} for p in (saved, made))
+    blocked = {a.name: a.reason for a in made.blocked()}
     moved = []
     for name in sorted(then.keys() | now.keys()):
         old, new = then.get(name), now.get(name)
         if old is None or new is None:
             did, does = (a.action if a else "nothing" for a in (old, new))
-            reason = f": {new.reason}" if new else ""
+            why = new.reason if new else blocked.get(name)
+            reason = f": {why}" if why else ""
             moved.append(f"{name}: planned {did}, now {does}{reason}")
             continue
         if what := _what_moved(old, new):

@@ -81,10 +81,10 @@ def verdict(plan: Plan) -> str:
         return "Refused: " + ", ".join(parts) + ". Apply does none of it."
     if not plan.pending():
         rest = [p for p in parts if not p.endswith("unchanged")]
-        if kinds["blocked"]:
-            return f"{plural(kinds['blocked'], 'change')} blocked; nothing else is to be done."
         if plan.unsettled:
             return f"{plural(len(plan.unsettled), 'submission')} to settle first; nothing else is to be done."
+        if kinds["blocked"]:
+            return f"{plural(kinds['blocked'], 'change')} blocked; nothing else is to be done."
         return "No changes" + (f" ({', '.join(rest)})" if rest else "") + ": nothing is to be done."
     return "Plan: " + ", ".join(parts) + "."
 
