@@ -153,6 +153,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             spec_path=action.spec_path or "",
             line=action.line,
             source=tools.source,
+            protect=action.protected,
             platform_time=timestamp(platform_now) if platform_now else None,
         )
     )
@@ -266,6 +267,7 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             job=action.observed or {},
             line=action.line,
             source=tools.source,
+            protect=action.protected,
         )
         await tools.journal.append(entry)
     elif action.action == "move":
@@ -276,6 +278,7 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             moved_from=action.moved_from or "",
             spec_path=action.spec_path or "",
             line=action.line,
+            protect=action.protected,
         )
         await tools.journal.append(moved)
     else:

@@ -204,6 +204,10 @@ def _out_of_bounds(error: Fault, route: Route) -> Iterator[Finding]:
 
 
 def _pattern(error: Fault, route: Route) -> Iterator[Finding]:
+    if examples := error.schema.get("examples"):
+        hint = f"for example {_shorten(', '.join(map(str, examples)))}; it must match {error.validator_value}"
+        yield Finding(route, "invalid-value", f"{_place(route)} cannot be {_shown(error.instance)}", hint)
+        return
     yield Finding(
         route,
         "invalid-value",

@@ -62,6 +62,7 @@ class Policy:
 
     attempts: int = 1
     on_change: Literal["cancel", "keep"] = "cancel"
+    protect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,9 @@ class RecordedJob(_Stored):
     attempts: int = Field(1, ge=1, description="Runs of this submission that we asked for, retries included.")
     observed: JsonObject = Field(default_factory=dict, description="The last job object that the platform showed.")
     gone: bool = Field(default=False, description="The platform said that it has no such job.")
+    protect: bool = Field(
+        default=False, description="`reconcile.protect` of its spec: it holds when the spec is gone, too."
+    )
     history: tuple[PastJob, ...] = ()
 
 

@@ -6,7 +6,7 @@ decision table is section 4 of the contract; `_decide` follows it row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.check import did_you_mean
 from reconciler.compare import Change, compare, declared_in
-from reconciler.errors import PlanRefused
+from reconciler.duplicates import Asked, asked, listed, same_work
+from reconciler.errors import Location, PlanRefused
+from reconciler.guards import Extent, Guard, Limit, Refusal, refusals, with_name
 from reconciler.job import (
     DesiredJob,
     Gone,
@@ -30,6 +32,7 @@ from reconciler.job import (
     Upload,
     is_terminal,
 )
+from reconciler.text import plural
 
 ActionKind: TypeAlias = Literal["create", "replace", "retry", "cancel", "adopt", "move", "forget", "orphan", "keep"]
 SUBMITS = frozenset({"create", "replace"})
@@ -64,7 +67,15 @@ class Action(_Value):
     generation: int | None = Field(None, description="Which deliberate submission of this name it is.")
     attempt: int | None = Field(None, description="Which run of the submission a retry starts.")
     moved_from: str | None = None
+    protected: bool = Field(default=False, description="`reconcile.protect` of its spec, or of its record without one.")
+    blocked: ActionKind | None = Field(None, description="What is not done, since the job is protected.")
+    override: str | None = Field(None, description="The command line that does what is blocked all the same.")
     observed: JsonObject | None = Field(None, description="The platform job to adopt.")
+
+    @property
+    def unchanged(self) -> bool:
+        """There is nothing to say of it but how many are like it."""
+        return self.action == "keep" and self.blocked is None
 
 
 class Plan(_Value):
@@ -78,11 +89,16 @@ class Plan(_Value):
     options: dict[str, Any] = Field(default_factory=dict, description="How the plan was asked for.")
     actions: tuple[Action, ...] = ()
     warnings: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = Field((), description="Why apply refuses all of it, if it does.")
     unsettled: tuple[str, ...] = Field((), description="Names with a submission whose outcome is unknown.")
 
     def pending(self) -> tuple[Action, ...]:
         """The actions that do something."""
         return tuple(a for a in self.actions if a.action not in PASSIVE)
+
+    def blocked(self) -> tuple[Action, ...]:
+        """The protected jobs about which something else would be done."""
+        return tuple(a for a in self.actions if a.blocked)
 
     def summary(self) -> dict[str, int]:
         """How many actions there are of each kind, kinds without any left out, in the order of the plan."""
@@ -99,6 +115,12 @@ class PlanOptions:
     prune: bool = False
     replace: frozenset[str] = frozenset()
     targets: frozenset[str] = frozenset()
+    unprotect: frozenset[str] = frozenset()
+    limits: Mapping[Guard, Limit] = field(default_factory=dict)
+    command: tuple[str, ...] = ("reconciler", "apply")
+    """The apply that the plan is for, as it was typed; what overrides a refusal adds to it."""
+    replan: tuple[str, ...] | None = None
+    """What is to be typed for another plan, when `command` carries out a saved one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +158,8 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
         serial=facts.state.serial,
         endpoint=facts.state.endpoint,
         actions=tuple(sorted(actions, key=lambda a: (_rank(a), a.name))),
-        warnings=tuple(w for name in names for w in _warnings(name, facts)),
+        warnings=(*_duplicates(actions, facts), *(w for name in names for w in _warnings(name, facts))),
+        refusals=_refusals(actions, facts, how),
         unsettled=tuple(sorted(facts.unresolved)),
         **about,
     )
@@ -164,8 +187,13 @@ def _rank(action: Action) -> int:
 
 def _refuse_unknown_names(facts: Facts, options: PlanOptions) -> None:
     known = facts.desired.keys() | facts.state.jobs.keys()
-    for option, names in (("--target", options.targets), ("--replace", options.replace)):
-        for name in sorted(names - (known if option == "--target" else facts.desired.keys())):
+    asked_for: Sequence[tuple[str, frozenset[str], Collection[str]]] = (
+        ("--target", options.targets, known),
+        ("--replace", options.replace, facts.desired.keys()),
+        ("--unprotect", options.unprotect, known),
+    )
+    for option, names, possible in asked_for:
+        for name in sorted(names - set(possible)):
             hint = did_you_mean(name, sorted(known)) or "names are those in the specs"
             raise PlanRefused(f"{option} {name!r}: no spec has this name", hint)
     if options.targets and (left_out := sorted(options.replace - options.targets)):
@@ -185,7 +213,37 @@ def _moves(facts: Facts) -> dict[str, str]:
     return moves
 
 
+def _refusals(actions: Sequence[Action], facts: Facts, options: PlanOptions) -> tuple[Refusal, ...]:
+    """What is beyond the limits that the plan was asked to keep to."""
+    old_names = [a.moved_from or a.name for a in actions]
+    standing = [_standing(facts.state.jobs[n], facts.observed.get(n)) for n in old_names if n in facts.state.jobs]
+    in_flight = sum(not gone and not is_terminal(status) for status, gone in standing)
+    submitted = sorted(a.name for a in actions if a.action in ("create", "replace", "retry"))
+    cancelled = sorted(a.name for a in actions if a.cancels)
+    extents: Mapping[Guard, Extent] = {
+        "max_submissions": Extent(submitted, len(standing)),
+        "max_cancellations": Extent(cancelled, in_flight),
+    }
+    return refusals(options.limits, extents, options.command)
+
+
+def _standing(have: RecordedJob, seen: Observation | None) -> tuple[str, bool]:
+    """The status of a recorded job, and whether the platform has lost it."""
+    status = seen.job.status if isinstance(seen, Seen) else have.status
+    return status, isinstance(seen, Gone) or (have.gone and not isinstance(seen, Seen))
+
+
 def _decide(name: str, facts: Facts, options: PlanOptions, moved_from: str | None) -> Action:
+    """The action, and what it changes about the protection of the job."""
+    action = _decide_kind(name, facts, options, moved_from)
+    have = facts.state.jobs.get(moved_from or name)
+    if have is not None and have.protect != action.protected and not action.blocked:
+        now = "protected from now on" if action.protected else "no longer protected"
+        return action.model_copy(update={"reason": f"{action.reason}; {now}"})
+    return action
+
+
+def _decide_kind(name: str, facts: Facts, options: PlanOptions, moved_from: str | None) -> Action:
     want, have = facts.desired.get(name), facts.state.jobs.get(name)
     if name in facts.unresolved:
         reason = "the outcome of its last submission is unknown; it is settled before anything else"
@@ -198,16 +256,11 @@ def _decide(name: str, facts: Facts, options: PlanOptions, moved_from: str | Non
         assert want is not None
         return _decide_new(want, facts)
     seen = facts.observed.get(name)
-    status = seen.job.status if isinstance(seen, Seen) else have.status
-    gone = isinstance(seen, Gone) or (have.gone and not isinstance(seen, Seen))
+    status, gone = _standing(have, seen)
     if want is None:
-        return _decide_removed(name, have, status, gone=gone, prune=options.prune)
-    if name in options.replace:
-        return _replace(want, have, status, facts, gone=gone, reason="asked for with --replace")
-    if want.fingerprint != have.fingerprint:
-        return _replace(want, have, status, facts, gone=gone, reason=None)
-    if changed := _changed_secrets(want, have, facts):
-        return _replace(want, have, status, facts, gone=gone, reason=f"another value of {', '.join(changed)}")
+        return _decide_removed(name, have, status, options, gone=gone)
+    if name in options.replace or want.fingerprint != have.fingerprint or _changed_secrets(want, have, facts):
+        return _replace(want, have, status, facts, options, gone=gone)
     return _decide_same(want, have, status, seen, gone=gone)
 
 
@@ -236,12 +289,18 @@ def _decide_new(want: DesiredJob, facts: Facts) -> Action:
     return _action(want.name, "create", "new", want, None, **_submission(want, facts))
 
 
-def _decide_removed(name: str, have: RecordedJob, status: str, *, gone: bool, prune: bool) -> Action:
-    if not prune:
-        does = "forget" if gone or is_terminal(status) else "cancel"
+def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOptions, *, gone: bool) -> Action:
+    does: Literal["forget", "cancel"] = "forget" if gone or is_terminal(status) else "cancel"
+    protected = have.protect and name not in options.unprotect
+    if not options.prune:
         reason = f"spec removed; --prune would {does} {have.job_id} ({status})"
+        if protected:
+            reason = f"spec removed; protected, so --prune would not {does} {have.job_id} ({status})"
         return _action(name, "orphan", reason, None, have, status=status)
-    if gone or is_terminal(status):
+    if protected:
+        reason = f"protected, so --prune does not {does} {have.job_id} ({status}); spec removed"
+        return _blocked(name, "orphan", does, reason, None, have, options, status=status)
+    if does == "forget":
         return _action(name, "forget", "spec removed", None, have, status=status)
     return _action(
         name, "cancel", f"spec removed; cancels {have.job_id} ({status})", None, have, status=status, cancels=True
@@ -275,15 +334,24 @@ def _changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[
     ]
 
 
+def _why_replaced(want: DesiredJob, have: RecordedJob, changes: int, facts: Facts, options: PlanOptions) -> str:
+    if want.name in options.replace:
+        return "asked for with --replace"
+    if want.fingerprint == have.fingerprint:
+        return f"another value of {', '.join(_changed_secrets(want, have, facts))}"
+    return f"{plural(changes, 'field')} changed"
+
+
 def _replace(
-    want: DesiredJob, have: RecordedJob, status: str, facts: Facts, *, gone: bool, reason: str | None
+    want: DesiredJob, have: RecordedJob, status: str, facts: Facts, options: PlanOptions, *, gone: bool
 ) -> Action:
     changes = tuple(compare(have.request, want.request))
     in_flight = not gone and not is_terminal(status)
     cancels = in_flight and want.policy.on_change == "cancel"
-    if reason is None:
-        count = len(changes)
-        reason = f"{count} field{'s' if count != 1 else ''} changed"
+    reason = _why_replaced(want, have, len(changes), facts, options)
+    if in_flight and want.policy.protect and want.name not in options.unprotect:
+        reason = f"protected, so not replaced while {have.job_id} is in flight ({status}); {reason}"
+        return _blocked(want.name, "keep", "replace", reason, want, have, options, status=status, changes=changes)
     if cancels:
         reason += f"; cancels {have.job_id} ({status})"
     elif in_flight:
@@ -316,6 +384,21 @@ def _secrets(want: DesiredJob, facts: Facts) -> dict[str, str]:
     return {name: known.get(name, "") for name in want.env}
 
 
+def _blocked(
+    name: str,
+    kind: ActionKind,
+    blocked: ActionKind,
+    reason: str,
+    want: DesiredJob | None,
+    have: RecordedJob,
+    options: PlanOptions,
+    **more: Any,
+) -> Action:
+    """An action that does nothing in the place of `blocked`, with what to type to have it done."""
+    override = with_name(options.replan or options.command, "--unprotect", name)
+    return _action(name, kind, reason, want, have, blocked=blocked, override=override, **more)
+
+
 def _action(
     name: str,
     kind: ActionKind,
@@ -330,8 +413,19 @@ def _action(
         "job_id": have.job_id if have else None,
         "status": have.status if have else None,
         "fingerprint": want.fingerprint if want else have.fingerprint if have else None,
+        "protected": want.policy.protect if want else bool(have and have.protect),
     }
     return Action(name=name, action=kind, reason=reason, **{**facts, **more})
+
+
+def _duplicates(actions: Sequence[Action], facts: Facts) -> Iterator[str]:
+    """Specs that ask for the same work, one of which at least is about to be submitted."""
+    submits = {a.name for a in actions if a.action in SUBMITS}
+    others = {n: facts.state.jobs[n] for n in facts.elsewhere}
+    known = [Asked(Location(r.spec_path, r.line or 0), name, r.fingerprint) for name, r in others.items()]
+    for group in same_work([*map(asked, facts.desired.values()), *known]):
+        if count := sum(job.name in submits for job in group):
+            yield f"{len(group):,} specs ask for the same work, and {count:,} would be submitted: {listed(group)}"
 
 
 def _warnings(name: str, facts: Facts) -> Iterator[str]:

@@ -43,6 +43,7 @@ class Intent(_Entry):
     spec_path: str
     line: int | None = None
     source: Source | None = None
+    protect: bool = False
     platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
 
 
@@ -77,6 +78,7 @@ class Adopted(_Entry):
     job: JsonObject
     line: int | None = None
     source: Source | None = None
+    protect: bool = False
 
 
 class Retried(_Entry):
@@ -104,6 +106,15 @@ class Moved(_Entry):
     moved_from: str
     spec_path: str
     line: int | None = None
+    protect: bool | None = Field(None, description="As the spec says; None in journals that did not say it.")
+
+
+class Protected(_Entry):
+    """The spec says otherwise than the record whether the job is protected."""
+
+    kind: Literal["protected"] = "protected"
+    job_id: JobId
+    protect: bool
 
 
 class Forgotten(_Entry):
@@ -114,7 +125,7 @@ class Forgotten(_Entry):
 
 
 Entry: TypeAlias = Annotated[
-    Intent | Submitted | NotSubmitted | Adopted | Retried | Observed | Moved | Forgotten,
+    Intent | Submitted | NotSubmitted | Adopted | Retried | Observed | Moved | Protected | Forgotten,
     Field(discriminator="kind"),
 ]
 
@@ -190,11 +201,12 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         commit=intent.source.commit if intent.source else None,
         source=intent.source,
         observed=outcome.job,
+        protect=intent.protect,
         history=history,
     )
 
 
-def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -> None:
+def _update(entry: Adopted | Retried | Observed | Protected, jobs: dict[str, RecordedJob]) -> None:
     if isinstance(entry, Adopted):
         jobs[entry.name] = RecordedJob(
             job_id=entry.job_id,
@@ -211,6 +223,7 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
             source=entry.source,
             attempts=1 + _count(entry.job, "retry_count"),
             observed=entry.job,
+            protect=entry.protect,
         )
         return
     record = jobs.get(entry.name)
@@ -222,11 +235,13 @@ def _update(entry: Adopted | Retried | Observed, jobs: dict[str, RecordedJob]) -
         else:  # until the platform has been asked, the job may be running again: it counts as in flight
             update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
         jobs[entry.name] = record.model_copy(update=update)
+    elif isinstance(entry, Protected):
+        jobs[entry.name] = record.model_copy(update={"protect": entry.protect})
     else:
         jobs[entry.name] = _observed(record, entry)
 
 
-def _is_of(entry: Retried | Observed | Moved | Forgotten, record: RecordedJob | None) -> bool:
+def _is_of(entry: Retried | Observed | Moved | Protected | Forgotten, record: RecordedJob | None) -> bool:
     """Whether `entry` is about this very record: a journal may be older than the state that it is folded into."""
     return record is not None and record.job_id == entry.job_id
 
@@ -252,7 +267,9 @@ def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int
     record = jobs.get(entry.moved_from)
     if record is not None and _is_of(entry, record):
         del jobs[entry.moved_from]
-        jobs[entry.name] = record.model_copy(update={"spec_path": entry.spec_path, "line": entry.line})
+        protect = record.protect if entry.protect is None else entry.protect
+        update = {"spec_path": entry.spec_path, "line": entry.line, "protect": protect}
+        jobs[entry.name] = record.model_copy(update=update)
         generations[entry.name] = max(generations.get(entry.name, 0), generations.get(entry.moved_from, 0))
 
 

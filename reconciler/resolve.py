@@ -113,6 +113,7 @@ def _desired(written: WrittenSpec) -> DesiredJob:
         policy=Policy(
             attempts=policy.retry.attempts if policy and policy.retry else 1,
             on_change=policy.on_change if policy else "cancel",
+            protect=bool(policy and policy.protect),
         ),
         env=written.env,
         needs=frozenset(written.needs),

@@ -13,7 +13,12 @@ from reconciler.spec import Config, JobSpec
 
 SchemaName: TypeAlias = Literal["spec", "config", "plan", "state"]
 
-_MODELS: dict[SchemaName, type[BaseModel]] = {"spec": JobSpec, "config": Config, "plan": Plan, "state": State}
+_MODELS: dict[SchemaName, type[BaseModel]] = {
+    "spec": JobSpec,
+    "config": Config,
+    "plan": Plan,
+    "state": State,
+}
 _DIALECT = GenerateJsonSchema.schema_dialect
 
 

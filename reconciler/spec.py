@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
+
+from reconciler.guards import LIMIT
 
 NAME_LIMIT = 128
 """Characters in a job's name."""
@@ -112,6 +114,11 @@ class Defaults(_Written):
         "cancel",
         description="When the spec changes while its job is in flight: cancel the old job first, or keep it running.",
     )
+    protect: bool = Field(
+        default=False,
+        description="Never cancel or replace the job while it is in flight, nor cancel or forget it when its spec is "
+        "gone, unless `--unprotect NAME` says so.",
+    )
 
 
 class Reconcile(Defaults):
@@ -146,6 +153,18 @@ class JobSpec(_Written):
 
 
 _NO_OTHERS: dict[str, JsonValue] = {"additionalProperties": False}  # than those whose names fit the pattern
+_Limit = Annotated[
+    int | str,
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": 999_999_999,
+            "pattern": LIMIT,
+            "examples": [50, "20%", "none"],
+        }
+    ),
+]
 
 
 class _Overridable(_Written):
@@ -157,6 +176,16 @@ class _Overridable(_Written):
     endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
     state: str | None = Field(None, description="The state file.")
     reconcile: Defaults | None = Field(None, description="Policies of jobs that do not have their own.")
+    max_submissions: _Limit | None = Field(
+        None,
+        description="How many jobs one apply may submit: a count, a percentage of the recorded jobs, or `none`. "
+        "A percentage always allows 10.",
+    )
+    max_cancellations: _Limit | None = Field(
+        None,
+        description="How many jobs one apply may cancel: a count, a percentage of the jobs in flight, or `none`. "
+        "A percentage always allows 10.",
+    )
 
 
 class Environment(_Overridable):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.guarding import GUARD_OPTIONS
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import columns, note, paint, run_async, show, worst
 from reconciler.errors import ExitCode, PlanRefused, UsageError
@@ -53,6 +55,7 @@ def validate(options: Options, paths: tuple[str, ...]) -> int:
 
 def _planning(command: Any) -> Any:
     for option in (
+        *GUARD_OPTIONS,
         click.option("--allow-empty", is_flag=True, help="Accept a folder without specs: every job is an orphan then."),
         click.option(
             "--adopt/--no-adopt", default=True, help="On a first run, take over identical jobs.  [default: adopt]"
@@ -67,17 +70,33 @@ def _planning(command: Any) -> Any:
     return command
 
 
-def _request(path: str | None, refresh: bool = True, **how: Any) -> PlanRequest:  # noqa: FBT001, FBT002
+def _request(path: str | None, given: Mapping[str, Any], saved: tuple[Plan, str] | None = None) -> PlanRequest:
+    """What the options ask for. `saved`: the plan to be carried out, which has options of its own, and its file."""
+    from reconciler.cli.guarding import limits_in_force, replanned, retyped
     from reconciler.plan import PlanOptions
     from reconciler.reconcile import PlanRequest
 
+    how = saved[0].options if saved else given
+    limits, typed_limits = limits_in_force(given, how if saved else {})
+    replan = replanned(saved[1], how) if saved else None
+    options = PlanOptions(
+        prune=how["prune"],
+        replace=frozenset(how["replace"]),
+        targets=frozenset(how["targets"]),
+        unprotect=frozenset(how["unprotect"]),
+        limits=limits,
+        command=retyped("apply"),
+        replan=replan,
+    )
     return PlanRequest(
         paths=(specs_path(path),),
         scoped=how.get("scoped", specs_path(path).absolute() != specs_path(None).absolute()),
-        options=PlanOptions(prune=how["prune"], replace=frozenset(how["replace"]), targets=frozenset(how["targets"])),
-        refresh=refresh,
+        options=options,
+        refresh=how.get("refresh", True),
         adopt=how["adopt"],
         allow_empty=how["allow_empty"],
+        overrides=typed_limits,
+        typed=replan or retyped(click.get_current_context().info_name or "plan"),
     )
 
 
@@ -99,7 +118,7 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
     from reconciler.report.plans import plan_json, plan_text
     from reconciler.report.style import to_json
 
-    made, warnings = run_async(make(options.settings("plan"), _request(path, **how)))
+    made, warnings = run_async(make(options.settings("plan"), _request(path, how)))
     if warnings:
         note(options, diagnostics_text(warnings))
     if options.output_format == "markdown":
@@ -113,8 +132,9 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
             Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")
         except OSError as error:
             raise PlanRefused(f"the plan cannot be saved to {out}: {error.strerror}") from error
-        note(options, f"Saved. Carry it out with: reconciler apply --plan {out}")
-    return ExitCode.CHANGES if detailed_exitcode and made.pending() else ExitCode.OK
+        refused = "Saved, although apply refuses it as it is." if made.refusals else None
+        note(options, refused or f"Saved. Carry it out with: reconciler apply --plan {out}")
+    return ExitCode.CHANGES if detailed_exitcode and (made.pending() or made.blocked()) else ExitCode.OK
 
 
 @click.command()
@@ -131,7 +151,7 @@ def apply(options: Options, path: str | None, plan_file: str | None, yes: bool, 
     has ended, and exits with 4 if one FAILED or was CANCELLED.
     """
     saved = _saved_plan(plan_file, path, how) if plan_file else None
-    request = _saved_request(saved) if saved else _request(path, **how)
+    request = _saved_request(saved, plan_file or "", how) if saved else _request(path, how)
     settings = options.settings("apply")
     applied = run_async(_apply(options, settings, request, saved, yes=yes or bool(saved), wait=wait_))
     return _report_applied(options, applied, wait=wait_, local=settings.endpoint == "local")
@@ -152,9 +172,11 @@ async def _apply(
             with reporter.paused():
                 # One write: a reader that goes away after it, as with '| head', stops nothing.
                 stream = sys.stderr if options.json else sys.stdout
-                text = plan_text(made, paint(stream), columns(stream)) + ("\n" if made.pending() else "")
+                text = plan_text(made, paint(stream), columns(stream)) + (
+                    "\n" if made.pending() or made.blocked() else ""
+                )
                 click.echo(text, file=stream)
-                if not made.pending():
+                if made.refusals or not made.pending():
                     return True
                 return yes or _asked(len(made.pending()))
 
@@ -224,7 +246,7 @@ def _saved_plan(file: str, path: str | None, how: dict[str, Any]) -> Plan:
 
     from reconciler.plan import Plan
 
-    if path or how["prune"] or how["replace"] or how["targets"]:
+    if path or how["prune"] or how["replace"] or how["targets"] or how["unprotect"]:
         raise UsageError("--plan carries out what the plan says", "give the other options to 'reconciler plan --out'")
     try:
         return Plan.model_validate(json.loads(Path(file).read_bytes()))
@@ -234,9 +256,8 @@ def _saved_plan(file: str, path: str | None, how: dict[str, Any]) -> Plan:
         raise PlanRefused(f"{file} is not a plan of this version", "make it with 'reconciler plan --out'") from error
 
 
-def _saved_request(saved: Plan) -> PlanRequest:
-    how = saved.options
+def _saved_request(saved: Plan, file: str, given: Mapping[str, Any]) -> PlanRequest:
     try:
-        return _request(how["paths"][0], **{k: v for k, v in how.items() if k != "paths"})
-    except (KeyError, IndexError, TypeError) as error:
+        return _request(saved.options["paths"][0], given, (saved, file))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PlanRefused("the saved plan does not say how it was made", "make a new one") from error

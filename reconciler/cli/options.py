@@ -65,6 +65,9 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
     ),
 }
 
+COMMON_OPTIONS = frozenset(_COMMON)
+"""The parameters that all commands have."""
+
 
 @dataclass(slots=True)
 class Options:

@@ -121,7 +121,7 @@ def _announcer(options: Options, log_format: str) -> Callable[[str], None]:
 @click.argument("name", type=click.Choice(["spec", "config", "plan", "state", "service"]), default="spec")
 @common()
 def schema(options: Options, name: str) -> int:
-    """Print a JSON Schema: of specs (the default), of a plan as JSON, or of the state file.
+    """Print a JSON Schema: of specs (the default), of reconciler.yaml, of a plan, or of the state file.
 
     'service' prints the OpenAPI document of the embedded service instead.
 

@@ -17,7 +17,7 @@ from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries, watch_records
-from reconciler.record import NotSubmitted, Submitted, fold
+from reconciler.record import NotSubmitted, Protected, Submitted, fold
 from reconciler.settle import known_ids
 from reconciler.signals import Stop
 from reconciler.state import dumps, save
@@ -41,7 +41,8 @@ async def apply(
 ) -> Applied:
     """Plan, review, carry out, record; with `wait` also observe until every job of the specs has ended.
 
-    Raises `PlanRefused` when `saved` is no longer what would be planned. A failure of one action is an outcome.
+    Raises `PlanRefused`, before anything is sent, when a guard refuses the plan, or `saved` is not what would be
+    planned now. A failure of one action is an outcome.
     """
     desired, _ = desired_jobs(settings, request)
     async with open_session(settings, run_jobs=wait) as session:
@@ -53,10 +54,14 @@ async def apply(
         if saved is not None:
             _same_source(saved, made)
             _same_actions(saved, made)
-        if not hooks.review(made):
+        approved = hooks.review(made)
+        _refuse(made)
+        if not approved:
             return Applied(made, approved=False, notes=session.notes)
-        session.state = fold(session.state, observation_entries(observed, session.state.jobs, settings)[0]).state
+        seen = observation_entries(observed, session.state.jobs, settings)[0]
+        session.state = fold(session.state, [*seen, *_protections(made, session.state, settings)]).state
         outcomes = await _carry_out(session, made, stop, hooks) if made.pending() else {}
+        outcomes |= {a.name: _held_back(a) for a in made.blocked()}
         for name, reason in session.unresolved.items():
             hint = unknown_hint(name)
             action = outcomes[name].action if name in outcomes else "keep"
@@ -72,6 +77,37 @@ async def apply(
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
         unobserved = sum(isinstance(seen, Unreachable) for seen in observed.values())
         return Applied(made, tuple(outcomes.values()), records, left=left, notes=session.notes, unobserved=unobserved)
+
+
+def _refuse(made: Plan) -> None:
+    """Raises `PlanRefused` when the plan is beyond what one apply may do."""
+    if made.refusals:
+        reasons = [refusal.reason for refusal in made.refusals]
+        hint = f"to do it all the same: {made.refusals[0].override}"
+        raise PlanRefused(f"refused, and nothing was done: {reasons[0]}", hint, reasons[1:])
+
+
+def _protections(made: Plan, state: State, settings: Settings) -> list[Protected]:
+    """What the specs say anew about the protection of recorded jobs. Nothing else may come of it, so it is recorded."""
+    return [
+        Protected(name=a.name, at=settings.timestamp(), job_id=record.job_id, protect=a.protected)
+        for a in made.actions
+        if (record := state.jobs.get(a.name)) is not None and record.protect != a.protected
+    ]
+
+
+def _held_back(action: Action) -> Outcome:
+    """A change that waits for a person is not a success: the exit code says so."""
+    return Outcome(
+        action.name,
+        action.blocked or action.action,
+        "skipped",
+        action.job_id,
+        action.status,
+        error=action.reason,
+        hint=f"to do it all the same: {action.override}",
+        exit_code=ExitCode.FAILED,
+    )
 
 
 async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> dict[str, Outcome]:
@@ -197,12 +233,14 @@ def _same_source(saved: Plan, made: Plan) -> None:
 def _same_actions(saved: Plan, made: Plan) -> None:
     """Raises `PlanRefused` unless planning again gives what `saved` says, naming what moved."""
     then, now = ({a.name: a for a in p.pending()} for p in (saved, made))
+    blocked = {a.name: a.reason for a in made.blocked()}
     moved = []
     for name in sorted(then.keys() | now.keys()):
         old, new = then.get(name), now.get(name)
         if old is None or new is None:
             did, does = (a.action if a else "nothing" for a in (old, new))
-            reason = f": {new.reason}" if new else ""
+            why = new.reason if new else blocked.get(name)
+            reason = f": {why}" if why else ""
             moved.append(f"{name}: planned {did}, now {does}{reason}")
             continue
         if what := _what_moved(old, new):

@@ -76,6 +76,7 @@ async def import_job(
                         request=want.request,
                         spec_path=want.location.path,
                         job=job.raw,
+                        protect=want.policy.protect,
                     )
                 ]
             )

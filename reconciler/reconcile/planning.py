@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler import __version__
 from reconciler.client import Client
+from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError
+from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, load
 from reconciler.observe import identical, in_flight, observe
@@ -34,6 +37,10 @@ class PlanRequest:
     allow_empty: bool = False
     scoped: bool = False
     """`paths` are only some of the specs: jobs of specs elsewhere are none of this plan's business."""
+    overrides: Mapping[Guard, str] = field(default_factory=dict)
+    """Limits that were typed for this plan, as they were written: they go with it when it is saved."""
+    typed: tuple[str, ...] = ()
+    """The command line; what overrides the refusal of an emptied folder adds to it."""
 
 
 def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
@@ -47,17 +54,28 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         environ=settings.environ.keys(),
     )
     desired, clashes = resolve(loaded.specs)
-    return desired, [*loaded.diagnostics, *clashes], loaded
+    return desired, [*loaded.diagnostics, *clashes, *duplicate_jobs(desired.values())], loaded
 
 
 def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """The desired jobs and the warnings. Raises `SpecError`."""
     desired, diagnostics, _ = read_specs(settings, request.paths)
+    # Of specs that are the same the plan speaks, when one of them is about to be submitted.
+    diagnostics = [d for d in diagnostics if d.code != CODE]
+    # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
+    empty = {"no-specs"} if request.scoped else {"no-specs", "no-such-path"}
     if request.allow_empty:
-        diagnostics = [d for d in diagnostics if d.code != "no-specs"]
+        diagnostics = [d for d in diagnostics if d.code not in empty]
+    elif request.typed:
+        diagnostics = [_with_override(d, request.typed) if d.code in empty else d for d in diagnostics]
     if any(d.severity == "error" for d in diagnostics):
         raise SpecError(diagnostics)
     return desired, diagnostics
+
+
+def _with_override(diagnostic: Diagnostic, typed: Sequence[str]) -> Diagnostic:
+    line = shlex.join([*typed, "--allow-empty"])
+    return replace(diagnostic, hint=f"{diagnostic.hint}; if all the specs are meant to be gone: {line}")
 
 
 async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Diagnostic]]:
@@ -115,6 +133,8 @@ async def plan_with(
             "adopt": request.adopt,
             "allow_empty": request.allow_empty,
             "scoped": request.scoped,
+            "unprotect": sorted(options.unprotect),
+            **{guard: request.overrides.get(guard) for guard in GUARDS},
         },
     )
     return made.model_copy(update={"warnings": (*notes, *made.warnings)}), observed

@@ -20,6 +20,7 @@ COMMENT = 65_536
 
 _DETAIL = (20, 5, 1, 0)  # changed fields shown of each action: fewer, until it fits
 _LISTED = 20  # warnings, and reasons of unchanged jobs
+_COMMAND = 2_000  # characters of a command line
 _LEFT_OUT = 300  # characters that the line about what is left out may need
 _WORDS = re.compile(r"(?!.*(?:www\.|(?:^|\W)_|_(?:\W|$)))[\w ,.;:()'%/=…-]*")
 
@@ -49,14 +50,17 @@ def _cut(plan: Plan, limit: int) -> str:
 
 def _joined(plan: Plan, shown: Sequence[Sequence[str]]) -> str:
     lines = [f"### {verdict(plan)}", "", _origin(plan)]
+    if plan.refusals:
+        lines += ["", *(f"- refused: {prose(one_line(refusal.reason, 500))}" for refusal in plan.refusals)]
+        lines += ["", f"To do it all the same: {code(one_line(plan.refusals[0].override, _COMMAND))}"]
     left_out: Counter[str] = Counter()
     for (title, actions), items in zip(sections(plan), shown, strict=True):
         lines += ["", f"#### {title} ({len(actions):,})", "", *items]
-        left_out.update(a.action for a in actions[len(items) :])
+        left_out.update("blocked" if a.blocked else a.action for a in actions[len(items) :])
     if left_out:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in left_out.items())
         lines += ["", f"**{left_out.total():,} actions are left out here: {kinds}.** `reconciler plan` shows them all."]
-    kept = [a for a in plan.actions if a.action == "keep"]
+    kept = [a for a in plan.actions if a.unchanged]
     if kept:
         lines += ["", f"#### Unchanged ({len(kept):,})", "", *_listed([line.strip() for line in kept_lines(kept)])]
     if uploads := uploads_line(plan):
@@ -85,11 +89,13 @@ def _origin(plan: Plan) -> str:
 def _item(action: Action, fields: int) -> str:
     where = spec_place(action)
     place = f" · {code(one_line(where, 200))}" if where else ""
-    head = f"- {action.action} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
+    kind = "blocked" if action.blocked else action.action
+    head = f"- {kind} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
     if not fields:
         return head
     changes = (change_parts(change, write=code) for change in action.changes[:fields])
-    lines = ["  - " + " ".join(text for text, _ in parts) for parts in changes]
+    override = [f"  - to do it all the same: {code(one_line(action.override, _COMMAND))}"] if action.override else []
+    lines = [*override, *("  - " + " ".join(text for text, _ in parts) for parts in changes)]
     if (more := len(action.changes) - fields) > 0:
         lines.append(f"  - … and {more:,} more fields")
     return "\n".join([head, *lines])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from reconciler.compare import Change
@@ -15,6 +16,7 @@ from reconciler.text import one_line, pad, plural, width, wrap
 _NAME = 60  # characters of a name
 _FIELDS = 20  # changed fields shown of each action
 _VALUE = 70  # characters of a value
+_COMMAND = 10_000  # characters of a command line, which is never broken: it is there to be copied
 _HEAD = 13  # cells before the name: mark and kind
 _INDENT = 8
 
@@ -24,13 +26,13 @@ def plan_text(plan: Plan, paint: Paint = plain, columns: int | None = None) -> s
 
     Lines are broken at `columns` terminal cells; None does not break them.
     """
-    lines = [paint(_broken(verdict(plan), columns), "bold")]
+    lines = [paint(_broken(verdict(plan), columns), "bold"), *_refusal_lines(plan, paint, columns)]
     for title, actions in sections(plan):
         lines += ["", paint(_broken(f"{title} ({len(actions):,})", columns), "bold")]
         names = max(width(one_line(a.name, _NAME)) for a in actions)
         for action in actions:
             lines += _action_lines(action, names, paint, columns)
-    kept = [a for a in plan.actions if a.action == "keep"]
+    kept = [a for a in plan.actions if a.unchanged]
     if kept:
         lines += [
             "",
@@ -46,7 +48,7 @@ def plan_text(plan: Plan, paint: Paint = plain, columns: int | None = None) -> s
 
 def uploads_line(plan: Plan) -> str | None:
     """How much local files the plan's submissions need on the platform."""
-    uploads = {u.file_id: u.num_bytes for a in plan.actions if a.action != "keep" for u in a.uploads}
+    uploads = {u.file_id: u.num_bytes for a in plan.actions for u in a.uploads}
     if not uploads:
         return None
     total = plural(len(uploads), "file")
@@ -71,22 +73,37 @@ def kept_lines(kept: Sequence[Action]) -> Iterator[str]:
 
 def verdict(plan: Plan) -> str:
     """What it comes to, in one line."""
-    summary = plan.summary()
-    parts = [f"{count:,} {MARKS[kind][2]}" for kind, count in summary.items() if kind in MARKS]
-    if summary.get("keep"):
-        parts.append(f"{summary['keep']:,} unchanged")
+    kinds = Counter("blocked" if a.blocked else a.action for a in plan.actions)
+    parts = [f"{count:,} {MARKS[kind][2]}" for kind, count in kinds.items() if kind in MARKS]
+    if kinds["keep"]:
+        parts.append(f"{kinds['keep']:,} unchanged")
+    if plan.refusals:
+        return "Refused: " + ", ".join(parts) + ". Apply does none of it."
     if not plan.pending():
         rest = [p for p in parts if not p.endswith("unchanged")]
         if plan.unsettled:
             return f"{plural(len(plan.unsettled), 'submission')} to settle first; nothing else is to be done."
+        if kinds["blocked"]:
+            return f"{plural(kinds['blocked'], 'change')} blocked; nothing else is to be done."
         return "No changes" + (f" ({', '.join(rest)})" if rest else "") + ": nothing is to be done."
     return "Plan: " + ", ".join(parts) + "."
 
 
+def _refusal_lines(plan: Plan, paint: Paint, columns: int | None) -> Iterator[str]:
+    """Why apply refuses the plan, and what to type to have it done all the same."""
+    if not plan.refusals:
+        return
+    yield ""
+    for refusal in plan.refusals:
+        yield _broken(f"refused: {one_line(refusal.reason, 1000)}", columns, paint)
+    yield f"  to do it all the same: {one_line(plan.refusals[0].override, _COMMAND)}"
+
+
 def _action_lines(action: Action, names: int, paint: Paint, columns: int | None) -> Iterator[str]:
-    mark, colour, _ = MARKS[action.action]
+    kind = "blocked" if action.blocked else action.action
+    mark, colour, _ = MARKS[kind]
     name = one_line(action.name, _NAME)
-    head = f"  {paint(mark, colour)} {paint(pad(action.action, 7), colour)}  "
+    head = f"  {paint(mark, colour)} {paint(pad(kind, 7), colour)}  "
     told = _words(one_line(action.reason))
     if place := one_line(spec_place(action)):
         told += [("", ""), *_words(place, lambda word: paint(word, "dim"))]
@@ -95,6 +112,8 @@ def _action_lines(action: Action, names: int, paint: Paint, columns: int | None)
     else:
         yield head + name
         yield " " * _INDENT + wrap(told, columns, _INDENT, _INDENT)
+    if action.override:
+        yield f"{' ' * _INDENT}to do it all the same: {one_line(action.override, _COMMAND)}"
     value = min(_VALUE, (columns or 1000) - _INDENT - 2)
     for change in action.changes[:_FIELDS]:
         parts = [(text, paint(text, colour) if colour else text) for text, colour in change_parts(change, value)]

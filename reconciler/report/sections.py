@@ -8,6 +8,7 @@ from reconciler.plan import Action, Plan
 
 _SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
     ("Cancels running work", lambda a: a.cancels),
+    ("Blocked by reconcile.protect: --unprotect NAME overrides it", lambda a: a.blocked is not None),
     ("Creates", lambda a: a.action == "create"),
     ("Replaces", lambda a: a.action == "replace"),
     ("Retries", lambda a: a.action == "retry"),
@@ -17,8 +18,8 @@ _SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
 
 
 def sections(plan: Plan) -> list[tuple[str, list[Action]]]:
-    """Titles and actions, each action once; `keep` is left out, and so are sections without actions."""
-    left = [a for a in plan.actions if a.action != "keep"]
+    """Titles and actions, each action once; what is unchanged is left out, and so are sections without actions."""
+    left = [a for a in plan.actions if not a.unchanged]
     found = []
     for title, belongs in _SECTIONS:
         if actions := [a for a in left if belongs(a)]:

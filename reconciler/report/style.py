@@ -19,6 +19,7 @@ MARKS: Mapping[str, tuple[str, Any, str]] = {
     "move": ("→", "cyan", "to move"),
     "forget": ("x", "dim", "to forget"),
     "orphan": ("?", "yellow", "orphaned"),
+    "blocked": ("!", "red", "blocked"),
 }
 
 

@@ -40,6 +40,9 @@ def test_settings_are_read(tmp_path: Path) -> None:
     [
         ("endpiont: local\nparallelism: many\n", [("1:1", "unknown-field"), ("2:14", "wrong-type")]),
         ("parallelism: 0\n", [("1:14", "out-of-range")]),
+        ("max_submissions: -1\nmax_cancellations: 0%\n", [("1:18", "out-of-range"), ("2:20", "invalid-value")]),
+        ("max_submissions: true\nmax_cancellations: [1]\n", [("1:18", "wrong-type"), ("2:20", "wrong-type")]),
+        ("max_submissions: 1.5\nmax_cancellations: many\n", [("1:18", "wrong-type"), ("2:20", "invalid-value")]),
         ("api_key: secret\n", [("1:1", "unknown-field")]),
         ("- endpoint\n", [("1:1", "wrong-type")]),
         ("endpoint: a\n---\nendpoint: b\n", [("1", "not-settings")]),
@@ -49,6 +52,23 @@ def test_settings_are_read(tmp_path: Path) -> None:
 )
 def test_faults_are_located(tmp_path: Path, text: str, expected: list[tuple[str, str]]) -> None:
     assert faults(tmp_path, text) == [(f"reconciler.yaml:{place}", code) for place, code in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("50", 50), ("50.0", 50), ("'50'", "50"), ("20%", "20%"), ("none", "none"), ("0", 0)]
+)
+def test_limits_are_read(tmp_path: Path, text: str, limit: int | str) -> None:
+    (tmp_path / "reconciler.yaml").write_text(f"max_submissions: {text}\n")
+    assert read_config(tmp_path) == {"max_submissions": limit}
+
+
+def test_a_limit_that_is_none_of_them_is_told_how_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "reconciler.yaml").write_text("max_submissions: lots\n")
+    with pytest.raises(SpecError) as caught:
+        read_config(tmp_path)
+    (fault,) = caught.value.diagnostics
+    assert fault.summary == 'max_submissions cannot be "lots"'
+    assert "for example 50, 20%, none" in (fault.hint or "")
 
 
 def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import desired, recorded, state
 
+from reconciler.guards import Limit
 from reconciler.job import Source
 from reconciler.plan import Action, Facts, Plan, PlanOptions, make_plan
 from reconciler.report.markdown import COMMENT, code, plan_markdown, prose
@@ -22,7 +23,7 @@ def thousand(word: str = "job") -> Plan:
     names = [f"{word}-{i:04}" for i in range(1000)]
     jobs = {n: recorded("COMPLETED", before, job_id=f"job_{i}") for i, n in enumerate(names[:500])}
     jobs["running"] = recorded("RUNNING", "other", job_id="job_r")
-    return make_plan(Facts({n: desired(n, after) for n in names}, state(**jobs)), PlanOptions(prune=True))
+    return make_plan(Facts({n: desired(n, {**after, "n": n}) for n in names}, state(**jobs)), PlanOptions(prune=True))
 
 
 def test_a_thousand_changes_fit_in_one_comment_and_the_verdict_is_never_cut() -> None:
@@ -125,3 +126,25 @@ def test_it_fits_however_much_there_is_to_warn_of_and_to_leave_alone() -> None:
     assert len(text) <= COMMENT
     assert text.startswith("### Plan: 1 to cancel")
     assert "#### Warnings (999)" in text
+
+
+def test_a_refusal_and_what_overrides_it_come_first_however_much_there_is() -> None:
+    facts = Facts({(n := f"n{i:04} @team `x`"): desired(n, i) for i in range(3000)}, state())
+    text = plan_markdown(make_plan(facts, PlanOptions(limits={"max_submissions": Limit(7)})))
+    lines = text.splitlines()
+    assert len(text) <= COMMENT
+    assert lines[0] == "### Refused: 3,000 to create. Apply does none of it."
+    assert lines[4].startswith("- refused: ``3,000 jobs would be submitted, max_submissions allows 7: n0000 @team `x`")
+    assert lines[4].endswith("and 2,995 more``")
+    assert lines[6] == "To do it all the same: `reconciler apply --max-submissions 3000`"
+
+
+def test_a_thousand_blocked_jobs_fit_and_say_what_overrides_them() -> None:
+    names = [f"a-name-that-takes-its-part-of-the-room-{i:04}" for i in range(1000)]
+    records = {n: recorded("RUNNING", job_id=f"job_{i}") for i, n in enumerate(names)}
+    text = plan_markdown(make_plan(Facts({n: desired(n, n, protect=True) for n in names}, state(**records))))
+    assert len(text) <= COMMENT
+    assert text.startswith("### 1,000 changes blocked; nothing else is to be done.")
+    assert "#### Blocked by reconcile.protect: --unprotect NAME overrides it (1,000)" in text
+    (left_out,) = re.findall(r"\*\*(\d+) actions are left out here: \d+ blocked", text)
+    assert text.count("\n- blocked ") + int(left_out) == 1000

@@ -9,6 +9,7 @@ import pytest
 from nouns import desired, recorded, request, state
 
 from reconciler.errors import Diagnostic, Location
+from reconciler.guards import Limit
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 from reconciler.report.jobs import jobs_json, jobs_text
@@ -157,3 +158,18 @@ def test_colour_takes_no_room() -> None:
     plan = everything()
     painted = re.sub("\x1b\\[[0-9;]*m", "", plan_text(plan, coloured, 80))
     assert painted == plan_text(plan, columns=80)
+
+
+def test_a_command_to_copy_is_never_broken() -> None:
+    facts = Facts({"a": desired("a", 2, protect=True), "b": desired("b")}, state(a=recorded("RUNNING")))
+    command = ("reconciler", "apply", "a folder", "--prune")
+    text = plan_text(make_plan(facts, PlanOptions(limits={"max_submissions": Limit(0)}, command=command)), columns=40)
+    assert text.startswith("Refused: 1 to create, 1 blocked. Apply\n")
+    lines = text.splitlines()
+    assert "  to do it all the same: reconciler apply 'a folder' --prune --max-submissions 1" in lines
+    assert "        to do it all the same: reconciler apply 'a folder' --prune --unprotect a" in lines
+
+
+def test_a_blocked_change_is_not_nothing_to_do() -> None:
+    facts = Facts({"a": desired("a", 2, protect=True)}, state(a=recorded("RUNNING")))
+    assert plan_text(make_plan(facts)).startswith("1 change blocked; nothing else is to be done.")

@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from nouns import desired, recorded, state
 
-from reconciler.plan import Facts, make_plan
+from reconciler.guards import Limit
+from reconciler.plan import Facts, PlanOptions, make_plan
 from reconciler.report.plans import plan_json
 from reconciler.report.style import to_json
 from reconciler.schema import SchemaName, document
@@ -36,3 +37,11 @@ def test_a_state_file_passes_the_state_schema() -> None:
 def test_a_plan_as_json_passes_the_plan_schema() -> None:
     facts = Facts({"a": desired(value=2), "b": desired("b")}, state(a=recorded("RUNNING"), c=recorded("FAILED", 5)))
     check("plan", json.loads(to_json(plan_json(make_plan(facts)))))
+
+
+def test_a_refused_plan_with_a_blocked_change_passes_the_plan_schema() -> None:
+    facts = Facts({"a": desired(value=2, protect=True), "b": desired("b")}, state(a=recorded("RUNNING")))
+    made = make_plan(facts, PlanOptions(limits={"max_submissions": Limit(0)}))
+    assert made.refusals
+    assert made.blocked()
+    check("plan", json.loads(to_json(plan_json(made))))
