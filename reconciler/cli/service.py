@@ -118,10 +118,10 @@ def _announcer(options: Options, log_format: str) -> Callable[[str], None]:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["spec", "plan", "state", "service"]), default="spec")
+@click.argument("name", type=click.Choice(["spec", "plan", "state", "explanation", "service"]), default="spec")
 @common()
 def schema(options: Options, name: str) -> int:
-    """Print a JSON Schema: of specs (the default), of a plan as JSON, or of the state file.
+    """Print a JSON Schema: of specs (the default), of a plan or an explanation as JSON, or of the state file.
 
     'service' prints the OpenAPI document of the embedded service instead.
 
