@@ -15,6 +15,7 @@ from reconciler.cli.deciding import import_, settle
 from reconciler.cli.observing import events, outputs, status, wait
 from reconciler.cli.options import Options, common
 from reconciler.cli.output import use_colour
+from reconciler.cli.reading import explain
 from reconciler.cli.service import pipelines, schema, serve
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
 from reconciler.text import one_line
@@ -46,7 +47,21 @@ def cli(options: Options, folder: str | None) -> int:
     return ExitCode.OK
 
 
-for command in (validate, plan, apply, status, wait, events, outputs, settle, import_, schema, pipelines, serve):
+for command in (
+    validate,
+    plan,
+    apply,
+    status,
+    wait,
+    events,
+    outputs,
+    explain,
+    settle,
+    import_,
+    schema,
+    pipelines,
+    serve,
+):
     cli.add_command(command)
 
 
