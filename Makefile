@@ -84,7 +84,7 @@ check: .venv/developing  ## Run the linters and the type checker
 
 schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots anew
 	@mkdir -p schemas/pipelines
-	for name in spec config plan state; do $(RUN) schema $$name > schemas/$$name.schema.json; done
+	for name in spec config plan state explanation; do $(RUN) schema $$name > schemas/$$name.schema.json; done
 	$(RUN) schema service > schemas/service.openapi.json
 	$(RUN) --endpoint local pipelines pull
 

@@ -154,6 +154,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             line=action.line,
             source=tools.source,
             protect=action.protected,
+            why=action.reason,
             platform_time=timestamp(platform_now) if platform_now else None,
         )
     )
@@ -235,7 +236,9 @@ async def _retry(action: Action, tools: Tools) -> Outcome:
     status, _ = await _observe(action, tools)
     if status is not None and status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return _done(action, status=status)  # somebody retried it meanwhile
-    entry = Retried(name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt)
+    entry = Retried(
+        name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt, source=tools.source
+    )
     await tools.journal.append(entry)
     try:
         await tools.client.retry(action.job_id)
@@ -268,6 +271,7 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             line=action.line,
             source=tools.source,
             protect=action.protected,
+            why=action.reason,
         )
         await tools.journal.append(entry)
     elif action.action == "move":
@@ -279,6 +283,7 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             spec_path=action.spec_path or "",
             line=action.line,
             protect=action.protected,
+            source=tools.source,
         )
         await tools.journal.append(moved)
     else:

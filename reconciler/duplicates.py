@@ -29,9 +29,9 @@ def asked(job: DesiredJob) -> Asked:
 def same_work(jobs: Iterable[Asked]) -> list[list[Asked]]:
     """Groups of two or more with one fingerprint, in the order of their files."""
     groups: dict[str, list[Asked]] = {}
-    for job in sorted(jobs):
+    for job in jobs:
         groups.setdefault(job.fingerprint, []).append(job)
-    return [group for group in groups.values() if len(group) > 1]
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
 def listed(group: Sequence[Asked]) -> str:

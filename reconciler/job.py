@@ -151,8 +151,26 @@ class Source(_Stored):
     tool_version: str = ""
 
 
+class Retry(_Stored):
+    """One more run of the same platform job that we asked for."""
+
+    attempt: int
+    at: Timestamp
+    source: Source | None = Field(None, description="What was checked out, and what ran the command, at the retry.")
+
+
+class Move(_Stored):
+    """A record that went to another name. Its spec is at the record's `spec_path` since the commit of `source`."""
+
+    moved_from: str
+    at: Timestamp
+    spec_path: str = Field(description="Where the spec was under the old name.")
+    line: int | None = None
+    source: Source | None = None
+
+
 class PastJob(_Stored):
-    """A platform job that a spec had before the present one."""
+    """A platform job that a spec had before the present one. `reason`: why it is the present one no longer."""
 
     job_id: JobId
     fingerprint: Fingerprint
@@ -164,6 +182,11 @@ class PastJob(_Stored):
     spec_path: str | None = None
     line: int | None = None
     source: Source | None = None
+    why: str | None = Field(None, description="Why it was submitted or taken over.")
+    taken_over_at: Timestamp | None = None
+    attempts: int | None = Field(None, description="Runs of this submission that we asked for; null is not known.")
+    retries: tuple[Retry, ...] = ()
+    moves: tuple[Move, ...] = ()
 
 
 class RecordedJob(_Stored):
@@ -184,12 +207,18 @@ class RecordedJob(_Stored):
         default_factory=dict,
         description="Digests of what `${{ env.NAME }}` in the request stood for; empty where it is not known.",
     )
+    why: str | None = Field(None, description="Why it was submitted or taken over.")
+    taken_over_at: Timestamp | None = Field(
+        None, description="When a job that was there already got recorded; `source`, `line` and `why` are of then."
+    )
     attempts: int = Field(1, ge=1, description="Runs of this submission that we asked for, retries included.")
     observed: JsonObject = Field(default_factory=dict, description="The last job object that the platform showed.")
     gone: bool = Field(default=False, description="The platform said that it has no such job.")
     protect: bool = Field(
         default=False, description="`reconcile.protect` of its spec: it holds when the spec is gone, too."
     )
+    retries: tuple[Retry, ...] = Field((), description="The runs after the first one, as far as we asked for them.")
+    moves: tuple[Move, ...] = Field((), description="The names that the record had before, oldest first.")
     history: tuple[PastJob, ...] = ()
 
 

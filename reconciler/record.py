@@ -13,7 +13,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reconciler.job import JobId, JobStatus, JsonObject, PastJob, RecordedJob, Source, State, is_terminal
+from reconciler.job import (
+    JobId,
+    JobStatus,
+    JsonObject,
+    Move,
+    PastJob,
+    RecordedJob,
+    Retry,
+    Source,
+    State,
+    is_terminal,
+)
 
 _NAMESPACE = uuid.UUID("9d4f1c1e-6a63-4f0e-8f4b-2c8f5d3b7a10")
 
@@ -44,6 +55,7 @@ class Intent(_Entry):
     line: int | None = None
     source: Source | None = None
     protect: bool = False
+    why: str | None = Field(None, description="The reason that the plan gave.")
     platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
 
 
@@ -55,6 +67,7 @@ class Submitted(_Entry):
     job_id: JobId
     job: JsonObject
     adopted: bool = Field(default=False, description="It was found by a look-up, not answered to the request.")
+    why: str | None = Field(None, description="How it was found, when it was.")
 
 
 class NotSubmitted(_Entry):
@@ -79,6 +92,7 @@ class Adopted(_Entry):
     line: int | None = None
     source: Source | None = None
     protect: bool = False
+    why: str | None = None
 
 
 class Retried(_Entry):
@@ -88,6 +102,7 @@ class Retried(_Entry):
     job_id: JobId
     attempt: int
     undone: bool = Field(default=False, description="The platform certainly did not run it: the attempt is given back.")
+    source: Source | None = None
 
 
 class Observed(_Entry):
@@ -107,6 +122,7 @@ class Moved(_Entry):
     spec_path: str
     line: int | None = None
     protect: bool | None = Field(None, description="As the spec says; None in journals that did not say it.")
+    source: Source | None = None
 
 
 class Protected(_Entry):
@@ -179,12 +195,17 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
             fingerprint=previous.fingerprint,
             status=previous.status,
             submitted_at=previous.submitted_at,
-            ended_at=_ended_at(ended, previous.status),
+            ended_at=ended_at(ended, previous.status),
             reason="replaced",
             request=previous.request,
             spec_path=previous.spec_path,
             line=previous.line,
             source=previous.source,
+            why=previous.why,
+            taken_over_at=previous.taken_over_at,
+            attempts=previous.attempts,
+            retries=previous.retries,
+            moves=previous.moves,
         )
         history = (*previous.history, past)
     return RecordedJob(
@@ -200,6 +221,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         line=intent.line,
         commit=intent.source.commit if intent.source else None,
         source=intent.source,
+        why="; ".join(why for why in (intent.why, outcome.why) if why) or None,
         observed=outcome.job,
         protect=intent.protect,
         history=history,
@@ -221,6 +243,8 @@ def _update(entry: Adopted | Retried | Observed | Protected, jobs: dict[str, Rec
             line=entry.line,
             commit=entry.source.commit if entry.source else None,
             source=entry.source,
+            why=entry.why,
+            taken_over_at=entry.at,
             attempts=1 + _count(entry.job, "retry_count"),
             observed=entry.job,
             protect=entry.protect,
@@ -229,16 +253,22 @@ def _update(entry: Adopted | Retried | Observed | Protected, jobs: dict[str, Rec
     record = jobs.get(entry.name)
     if record is None or not _is_of(entry, record):
         return
-    if isinstance(entry, Retried):
-        if entry.undone:
-            update = {"attempts": entry.attempt - 1, "status": _status(record.observed)}
-        else:  # until the platform has been asked, the job may be running again: it counts as in flight
-            update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
-        jobs[entry.name] = record.model_copy(update=update)
-    elif isinstance(entry, Protected):
+    if isinstance(entry, Protected):
         jobs[entry.name] = record.model_copy(update={"protect": entry.protect})
     else:
-        jobs[entry.name] = _observed(record, entry)
+        jobs[entry.name] = _retried(record, entry) if isinstance(entry, Retried) else _observed(record, entry)
+
+
+def _retried(record: RecordedJob, entry: Retried) -> RecordedJob:
+    known = {retry.attempt: retry for retry in record.retries}
+    update: dict[str, Any]
+    if entry.undone:
+        known.pop(entry.attempt, None)
+        update = {"attempts": entry.attempt - 1, "status": _status(record.observed)}
+    else:  # until the platform has been asked, the job may be running again: it counts as in flight
+        known.setdefault(entry.attempt, Retry(attempt=entry.attempt, at=entry.at, source=entry.source))
+        update = {"attempts": max(record.attempts, entry.attempt), "status": JobStatus.PENDING.value}
+    return record.model_copy(update={**update, "retries": tuple(known[n] for n in sorted(known))})
 
 
 def _is_of(entry: Retried | Observed | Moved | Protected | Forgotten, record: RecordedJob | None) -> bool:
@@ -267,8 +297,19 @@ def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int
     record = jobs.get(entry.moved_from)
     if record is not None and _is_of(entry, record):
         del jobs[entry.moved_from]
-        protect = record.protect if entry.protect is None else entry.protect
-        update = {"spec_path": entry.spec_path, "line": entry.line, "protect": protect}
+        moved = Move(
+            moved_from=entry.moved_from,
+            at=entry.at,
+            spec_path=record.spec_path,
+            line=record.line,
+            source=entry.source,
+        )
+        update = {
+            "spec_path": entry.spec_path,
+            "line": entry.line,
+            "moves": (*record.moves, moved),
+            "protect": record.protect if entry.protect is None else entry.protect,
+        }
         jobs[entry.name] = record.model_copy(update=update)
         generations[entry.name] = max(generations.get(entry.name, 0), generations.get(entry.moved_from, 0))
 
@@ -288,7 +329,7 @@ def _status(job: Mapping[str, Any]) -> str:
     return _text(job, "status") or "UNKNOWN"
 
 
-def _ended_at(job: Mapping[str, Any], status: str) -> str | None:
+def ended_at(job: Mapping[str, Any], status: str) -> str | None:
     if not is_terminal(status):
         return None
     return _text(job, f"{status.lower()}_at")

@@ -7,17 +7,19 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.explanation import Explanation
 from reconciler.job import State
 from reconciler.plan import Plan
 from reconciler.spec import Config, JobSpec
 
-SchemaName: TypeAlias = Literal["spec", "config", "plan", "state"]
+SchemaName: TypeAlias = Literal["spec", "config", "plan", "state", "explanation"]
 
 _MODELS: dict[SchemaName, type[BaseModel]] = {
     "spec": JobSpec,
     "config": Config,
     "plan": Plan,
     "state": State,
+    "explanation": Explanation,
 }
 _DIALECT = GenerateJsonSchema.schema_dialect
 
@@ -26,7 +28,8 @@ _EXPRESSION = {"type": "string", "pattern": r"^\s*\$\{\{.*\}\}\s*$"}
 
 
 def document(name: SchemaName) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of specs, of `reconciler.yaml`, of a plan as JSON, or of the state file.
+    """The JSON Schema (draft 2020-12) of specs, of `reconciler.yaml`, of a plan or an explanation as JSON, or of the
+    state file.
 
     That of specs is for editors: it takes an expression for any value. What is filled in is checked without that.
     """

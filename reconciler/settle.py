@@ -55,13 +55,16 @@ async def settle(
     entries: list[Submitted | NotSubmitted] = []
     for intent in intents:
         if job := found.get(intent.name):
-            entries.append(
-                Submitted(name=intent.name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True)
-            )
+            entries.append(_found(intent, at, job))
         elif intent.name not in unresolved:
             reason = f"two listings {settle_time:g} s apart show no such job"
             entries.append(NotSubmitted(name=intent.name, at=at, token=intent.token, refused=False, reason=reason))
     return Settled(tuple(entries), unresolved)
+
+
+def _found(intent: Intent, at: str, job: ObservedJob) -> Submitted:
+    why = "the answer was lost, and its job was found on the platform"
+    return Submitted(name=intent.name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True, why=why)
 
 
 def known_ids(state: State) -> frozenset[str]:

@@ -50,17 +50,34 @@ def _dirty(root: Path, folder: str, paths: Iterable[str]) -> bool | None:
     return not files <= set(committed.split("\0")) - set(changed.split("\0"))
 
 
-def _ci(env: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
+def _ci(environment: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
     """The page of this CI run, the web address of the repository, and the branch."""
+    env = {name: _text(value) for name, value in environment.items()}
     if env.get("GITHUB_ACTIONS") == "true" and "GITHUB_REPOSITORY" in env:
         repository = f"{env.get('GITHUB_SERVER_URL', 'https://github.com')}/{env['GITHUB_REPOSITORY']}"
         run = env.get("GITHUB_RUN_ID")
         branch = env.get("GITHUB_HEAD_REF") or env.get("GITHUB_REF_NAME")
-        return (f"{repository}/actions/runs/{run}" if run else None), repository, branch
+        return _page(f"{repository}/actions/runs/{run}") if run else None, _page(repository), branch
     if env.get("GITLAB_CI") == "true":
         branch = env.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or env.get("CI_COMMIT_REF_NAME")
-        return env.get("CI_JOB_URL"), env.get("CI_PROJECT_URL"), branch
-    return next((env[name] for name in _RUNS if name in env), None), None, None
+        return _page(env.get("CI_JOB_URL")), _page(env.get("CI_PROJECT_URL")), branch
+    return next((_page(env[name]) for name in _RUNS if name in env), None), None, None
+
+
+def _text(value: str) -> str:
+    """An environment variable need not be UTF-8; the state is."""
+    return value.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _page(address: str | None) -> str | None:
+    """A web address without a name or key that it may hold; None for anything else."""
+    try:
+        parts = urlsplit(address or "")
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _web_address(remote: str) -> str | None:
@@ -73,9 +90,11 @@ def _web_address(remote: str) -> str | None:
         port = f":{parts.port}" if parts.port and parts.scheme.startswith("http") else ""
     except ValueError:
         return None
+    path = parts.path.strip("/").removesuffix(".git")
     if parts.scheme not in ("http", "https", "ssh", "git") or not parts.hostname:
         return None
-    return f"https://{parts.hostname}{port}/{parts.path.strip('/').removesuffix('.git')}"
+    # Where a key with a slash, a # or a ? in it ends is not to be told: then nothing is kept.
+    return f"https://{parts.hostname}{port}/{path}" if path and "@" not in path else None
 
 
 def _git(root: Path, *arguments: str) -> str | None:

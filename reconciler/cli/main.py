@@ -15,6 +15,7 @@ from reconciler.cli.deciding import import_, settle
 from reconciler.cli.observing import events, outputs, status, wait
 from reconciler.cli.options import Options, common
 from reconciler.cli.output import use_colour
+from reconciler.cli.reading import explain
 from reconciler.cli.rendering import render
 from reconciler.cli.service import pipelines, schema, serve
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
@@ -55,9 +56,10 @@ for command in (
     wait,
     events,
     outputs,
+    render,
+    explain,
     settle,
     import_,
-    render,
     schema,
     pipelines,
     serve,

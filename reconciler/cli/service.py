@@ -118,10 +118,12 @@ def _announcer(options: Options, log_format: str) -> Callable[[str], None]:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["spec", "config", "plan", "state", "service"]), default="spec")
+@click.argument(
+    "name", type=click.Choice(["spec", "config", "plan", "state", "explanation", "service"]), default="spec"
+)
 @common()
 def schema(options: Options, name: str) -> int:
-    """Print a JSON Schema: of specs (the default), of reconciler.yaml, of a plan, or of the state file.
+    """Print a JSON Schema: of specs (the default), of reconciler.yaml, of a plan or an explanation, or of the state.
 
     'service' prints the OpenAPI document of the embedded service instead.
 

@@ -5,6 +5,7 @@ Each function takes plain values and returns one; nothing here prints. Progress 
 
 from reconciler.reconcile.applying import Applied, apply
 from reconciler.reconcile.deciding import import_job, settle_by_hand
+from reconciler.reconcile.explaining import explain
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan, read_specs
 from reconciler.reconcile.settings import Settings
@@ -20,6 +21,7 @@ __all__ = [
     "desired_jobs",
     "download",
     "events",
+    "explain",
     "import_job",
     "outputs",
     "pipelines",

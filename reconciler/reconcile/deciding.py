@@ -7,9 +7,9 @@ from pathlib import Path
 
 from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused, PlatformUnavailable
-from reconciler.job import Gone, JsonObject, ObservedJob, Unreachable
+from reconciler.job import DesiredJob, Gone, JsonObject, ObservedJob, Source, Unreachable
 from reconciler.observe import difference
-from reconciler.reconcile.planning import PlanRequest, desired_jobs
+from reconciler.reconcile.planning import PlanRequest, desired_jobs, source_of
 from reconciler.reconcile.session import Session, open_session
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Status
@@ -62,25 +62,33 @@ async def import_job(
         job = await _fitting(session, name, request, job_id, force=force)
         at = settings.timestamp()
         if intent is not None:
-            session.take([Submitted(name=name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True)])
+            session.take([_answered(intent, at, job)])
             session.unresolved.pop(name, None)
         else:
-            want = desired[name]
-            session.take(
-                [
-                    Adopted(
-                        name=name,
-                        at=at,
-                        job_id=job.id,
-                        fingerprint=want.fingerprint,
-                        request=want.request,
-                        spec_path=want.location.path,
-                        job=job.raw,
-                        protect=want.policy.protect,
-                    )
-                ]
-            )
+            source = source_of(settings, desired)
+            session.take([_adopted(desired[name], at, job, source, "imported with --force" if force else "imported")])
         return Status({name: session.state.jobs[name]}, session.unresolved, session.notes)
+
+
+def _answered(intent: Intent, at: str, job: ObservedJob) -> Submitted:
+    why = "the answer was lost, and a person said which job it is"
+    return Submitted(name=intent.name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True, why=why)
+
+
+def _adopted(want: DesiredJob, at: str, job: ObservedJob, source: Source, why: str) -> Adopted:
+    return Adopted(
+        name=want.name,
+        at=at,
+        job_id=job.id,
+        fingerprint=want.fingerprint,
+        request=want.request,
+        spec_path=want.location.path,
+        job=job.raw,
+        line=want.location.line,
+        source=source,
+        why=why,
+        protect=want.policy.protect,
+    )
 
 
 def _refuse_recorded(session: Session, name: str, job_id: str, *, is_open: bool) -> None:

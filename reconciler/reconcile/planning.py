@@ -123,7 +123,7 @@ async def plan_with(
     made = make_plan(
         Facts(desired, state, observed, found, unresolved, _elsewhere(settings, request, desired, state), digested),
         options,
-        source=_source(settings, desired),
+        source=source_of(settings, desired),
         options={
             "paths": [str(p) for p in request.paths],
             "prune": options.prune,
@@ -181,7 +181,7 @@ async def _find(
     return found, ()
 
 
-def _source(settings: Settings, desired: Mapping[str, DesiredJob]) -> Source:
+def source_of(settings: Settings, desired: Mapping[str, DesiredJob]) -> Source:
     """Where the specs, and the local files that they name, come from."""
     paths = {job.location.path for job in desired.values()} | {u.path for job in desired.values() for u in job.uploads}
     return read_source(settings.root, paths).model_copy(update={"tool_version": __version__})

@@ -35,3 +35,22 @@ request = urllib.request.Request(url, headers={"Authorization": "Bearer " + os.e
 print(*(job["id"] for job in json.load(urllib.request.urlopen(request))["jobs"]))
 END
 }
+
+# The working directory as a git repository, with a first commit by Ann Author; its ids are the same in every run.
+repository() {
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
+    export GIT_AUTHOR_NAME="Ann Author" GIT_AUTHOR_EMAIL=ann@example.com GIT_AUTHOR_DATE=2026-01-01T00:00:00Z
+    export GIT_COMMITTER_NAME="Carl Committer" GIT_COMMITTER_EMAIL=carl@example.com
+    export GIT_COMMITTER_DATE=2026-01-01T00:00:00Z
+    git init --quiet --initial-branch main
+    git remote add origin "$1"
+    commit "first"
+}
+commit() { git add specs && git commit --quiet --allow-empty --message "$1"; }
+
+# Where a job comes from, without what `status` shows too and without its history.
+origin() {
+    printf '$ reconciler explain %s\n' "$1"
+    reconciler explain "$1" | sed -E '/^  (status|version|fingerprint) /d; /^All /,/^$/d'
+    printf '\n'
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import ENDPOINT, recorded, request, state
 
-from reconciler.job import Source, State
+from reconciler.job import Move, Source, State
 from reconciler.record import (
     Adopted,
     Entry,
@@ -23,7 +25,7 @@ from reconciler.record import (
     fold,
     token,
 )
-from reconciler.state import dumps
+from reconciler.state import dumps, read_state, save
 
 AT = "2026-04-14T10:00:00Z"
 LATER = "2026-04-14T11:00:00Z"
@@ -146,13 +148,64 @@ def test_a_retry_counts_before_it_is_known_to_run() -> None:
     assert fold(folded.state, [Retried(name="a", at=AT, job_id="job_1", attempt=2)]).state == folded.state
 
 
+def test_each_retry_is_kept_with_its_commit_unless_it_did_not_happen() -> None:
+    second = Retried(name="a", at=AT, job_id="job_1", attempt=2, source=Source(commit="two"))
+    third = Retried(name="a", at=LATER, job_id="job_1", attempt=3, source=Source(commit="three"))
+    record = fold(state(a=recorded("FAILED")), [second, third]).state.jobs["a"]
+    assert [(r.attempt, r.at, r.source) for r in record.retries] == [
+        (2, AT, Source(commit="two")),
+        (3, LATER, Source(commit="three")),
+    ]
+    undone = third.model_copy(update={"undone": True})
+    record = fold(state(a=recorded("FAILED")), [second, third, undone]).state.jobs["a"]
+    assert ([r.attempt for r in record.retries], record.attempts) == ([2], 2)
+
+
+def test_a_record_says_why_it_was_submitted_and_keeps_it_in_the_history() -> None:
+    first = intent().model_copy(update={"why": "new"})
+    lost = submitted(generation=2).model_copy(update={"why": "its answer was lost", "adopted": True})
+    second = intent(generation=2).model_copy(update={"why": "1 field changed"})
+    retried = Retried(name="a", at=AT, job_id="job_a1", attempt=2, source=Source(commit="two"))
+    moved = Moved(name="b", at=AT, job_id="job_a2", moved_from="a", spec_path="b.yaml", source=Source(commit="three"))
+    once = fold(EMPTY, [first, submitted(), retried, second, lost])
+    record = once.state.jobs["a"]
+    assert record.why == "1 field changed; its answer was lost"
+    (past,) = record.history
+    assert (past.why, past.attempts, [r.source for r in past.retries]) == ("new", 2, [Source(commit="two")])
+    third = intent("b", generation=3)
+    after = fold(once.state, [moved, third, submitted("b", generation=3)]).state.jobs["b"]
+    assert [p.job_id for p in after.history] == ["job_a1", "job_a2"]
+    assert [(m.moved_from, m.spec_path, m.source) for m in after.history[1].moves] == [
+        ("a", "specs/a.yaml", Source(commit="three"))
+    ]
+    assert after.moves == ()
+
+
+def test_a_record_of_an_earlier_version_is_not_written_anew(tmp_path: Path) -> None:
+    """What it does not say stays unsaid, and an apply that changes nothing changes not a byte."""
+    known = json.loads(dumps(state(a=recorded("COMPLETED", history=()))))
+    for key in ("why", "retries", "moves", "taken_over_at", "source", "line"):
+        del known["jobs"]["a"][key]
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps(known))
+    before = read_state(path)
+    assert before is not None
+    save(path, before, fold(before, [seen(status="COMPLETED", at=LATER), intent("b")]).state)
+    assert read_state(path) != before, "news is written"
+    path.write_text(json.dumps(known))
+    save(path, before, fold(before, [intent("b")]).state)
+    assert path.read_text() == json.dumps(known)
+
+
 def test_a_move_keeps_the_job_and_the_generations() -> None:
     before = state(old=recorded("COMPLETED", line=3)).model_copy(update={"generations": {"old": 3}})
-    entry = Moved(name="new", at=AT, job_id="job_1", moved_from="old", spec_path="specs/new.yaml", line=7)
+    at = Source(commit="c0ffee")
+    entry = Moved(name="new", at=AT, job_id="job_1", moved_from="old", spec_path="specs/new.yaml", line=7, source=at)
     moved = fold(before, [entry]).state
     assert list(moved.jobs) == ["new"]
     record = moved.jobs["new"]
     assert (record.job_id, record.spec_path, record.line) == ("job_1", "specs/new.yaml", 7)
+    assert record.moves == (Move(moved_from="old", at=AT, spec_path="specs/old.yaml", line=3, source=at),)
     assert moved.generations == {"old": 3, "new": 3}
 
 
@@ -190,6 +243,7 @@ def test_an_adopted_job_becomes_a_record() -> None:
         AT,
         LATER,
     )
+    assert record.taken_over_at == LATER
 
 
 @pytest.mark.parametrize("wrong", [5, 1.5, True, [], {"x": 1}, None])

@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from nouns import recorded, state
 
-from reconciler.job import Source
+from reconciler.job import Source, State
 from reconciler.source import read_source
+from reconciler.state import dumps
 
 GITHUB = {
     "GITHUB_ACTIONS": "true",
@@ -18,6 +20,7 @@ GITHUB = {
     "GITHUB_HEAD_REF": "faster",
     "GITHUB_REF_NAME": "7/merge",
 }
+GITHUB_RUN = "https://github.example/team/jobs/actions/runs/42"
 GITLAB = {
     "GITLAB_CI": "true",
     "CI_JOB_URL": "https://gitlab.example/team/jobs/-/jobs/9",
@@ -86,6 +89,13 @@ def test_it_writes_nothing(work: Path) -> None:
         ("/srv/git/jobs.git", None),
         ("file:///srv/git/jobs.git", None),
         ("https://[half", None),
+        ("https://ghp_s3cret@git.example/team/jobs.git", "https://git.example/team/jobs"),
+        ("ssh://robot:s3cret@git.example:22/team/jobs", "https://git.example/team/jobs"),
+        ("robot:s3cret@git.example:team/jobs.git", None),
+        ("https://robot:1/s3cret@git.example/team/jobs", None),
+        ("https://s3cret#@git.example/team/jobs", None),
+        ("https://s3cret?@git.example/team/jobs", None),
+        ("https://git.example/team/jobs?access_token=s3cret#s3cret", "https://git.example/team/jobs"),
     ],
 )
 def test_remotes_become_web_addresses(work: Path, remote: str, address: str | None) -> None:
@@ -103,6 +113,34 @@ def test_ci_systems_say_what_git_cannot(work: Path) -> None:
     assert (source.branch, source.repository) == ("main", "https://gitlab.example/team/jobs")
     assert source.run_url == "https://gitlab.example/team/jobs/-/jobs/9"
     assert read_source(work, [], {"BUILD_URL": "https://ci.example/1"}).run_url == "https://ci.example/1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "run_url"),
+    [
+        ({"BUILD_URL": "https://robot:s3cret@ci.example:8443/job/1/?a=b#c"}, "https://ci.example:8443/job/1/?a=b#c"),
+        ({**GITLAB, "CI_JOB_URL": "https://s3cret@gitlab.example/-/jobs/9"}, "https://gitlab.example/-/jobs/9"),
+        ({**GITHUB, "GITHUB_SERVER_URL": "https://s3cret@github.example"}, GITHUB_RUN),
+        ({"BUILDKITE_BUILD_URL": "javascript:alert('s3cret')"}, None),
+        ({"BUILD_URL": "https://[half"}, None),
+        ({"BUILD_URL": ""}, None),
+    ],
+)
+def test_the_page_of_a_run_is_a_web_address_without_keys(
+    tmp_path: Path, environment: dict[str, str], run_url: str | None
+) -> None:
+    source = read_source(tmp_path, [], environment)
+    assert source.run_url == run_url
+    assert "s3cret" not in source.model_dump_json()
+
+
+def test_what_ci_says_need_not_be_text(tmp_path: Path) -> None:
+    """A state with half a character in it could never be saved."""
+    odd = b"\x1b[31m\xff\n".decode(errors="surrogateescape")
+    source = read_source(tmp_path, [], {**GITLAB, "CI_COMMIT_REF_NAME": odd})
+    assert source.branch == "\x1b[31m\ufffd\n"
+    record = recorded(source=source)
+    assert State.model_validate_json(dumps(state(a=record))).jobs["a"].source == source
 
 
 def test_without_a_repository_or_a_commit_nothing_is_known(tmp_path: Path) -> None:
