@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from jsonschema import Draft202012Validator
@@ -35,13 +36,19 @@ _TYPE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault in a value. `at_key`: it is the key at the end of `route` that is wrong, not its value."""
+    """One fault in a value. `at_key`: it is the key at the end of `route` that is wrong, not its value.
+
+    `names`: of an unknown field the known one that was meant, of a missing field the fields that would do.
+    `detail`: where what is allowed is written down.
+    """
 
     route: Route
     code: str
     summary: str
     hint: str | None = None
     at_key: bool = False
+    names: tuple[str, ...] = ()
+    detail: str | None = None
 
 
 class Checker:
@@ -64,13 +71,29 @@ class Checker:
         except (Unresolvable, RecursionError) as error:
             reason = "it refers to itself without end" if isinstance(error, RecursionError) else _shorten(str(error))
             return [Finding(route, "bad-schema", f"{_place(route)} cannot be checked by its schema: {reason}")]
-        return sorted(set(found), key=lambda f: ([str(s) for s in f.route], f.code, f.summary))
+        return sorted(_without_echoes(set(found)), key=lambda f: ([str(s) for s in f.route], f.code, f.summary))
+
+
+def _without_echoes(findings: Iterable[Finding]) -> list[Finding]:
+    """`findings` without what is missing only because it stands there misspelt: that is one fault, not two."""
+    found = list(findings)
+    meant = {(f.route[:-1], name) for f in found if f.code == "unknown-field" for name in f.names}
+    return [f for f in found if f.code != "missing-field" or not any((f.route, name) in meant for name in f.names)]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` is most likely a slip of: nearly the same letters, or a part of just one of them."""
+    words = {k.casefold(): k for k in known}
+    if near := difflib.get_close_matches(word.casefold(), words, n=1, cutoff=0.6):
+        return words[near[0]]
+    within = [k for k in words if word.casefold() in re.split(r"[_.-]", k)]
+    return words[within[0]] if len(within) == 1 else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A hint that names the known word nearest to `word`, or None."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else None
+    near = nearest(word, known)
+    return f"did you mean {near!r}?" if near is not None else None
 
 
 def _explain(error: Fault, base: Route) -> Iterator[Finding]:
@@ -83,11 +106,22 @@ def _explain(error: Fault, base: Route) -> Iterator[Finding]:
         for below in max(branches, key=lambda b: max(len(e.path) for e in b)):
             yield from _explain(below, base)
         return
+    if _is_about_a_name(error):
+        hint = f"it must match {error.validator_value}" if error.validator == "pattern" else None
+        summary = f"the name {_shown(error.instance)} is not allowed{_inside(route)}"
+        yield Finding((*route, error.instance), "invalid-value", summary, hint, at_key=True)
+        return
     handler = _HANDLERS.get(str(error.validator))
     if handler is not None:
         yield from handler(error, route)
     else:
         yield Finding(route, "invalid-value", _shorten(error.message))
+
+
+def _is_about_a_name(error: Fault) -> bool:
+    """Whether it is a key that is wrong: then `error.path` ends above it."""
+    steps = ["", *error.absolute_schema_path]
+    return any(b == "propertyNames" and a not in ("properties", "patternProperties") for a, b in pairwise(steps))
 
 
 def _meant_branches(error: Fault) -> list[list[Fault]]:
@@ -120,22 +154,35 @@ def _unknown_fields(error: Fault, route: Route) -> Iterator[Finding]:
             allowed = (
                 "allowed: " + ", ".join([*known, *patterns]) if known or patterns else "no fields are allowed here"
             )
-            hint = did_you_mean(key, known) or allowed
-            yield Finding((*route, key), "unknown-field", f"unknown field {_shorten(repr(key))}", hint, at_key=True)
+            near = nearest(key, known)
+            hint = (
+                f"did you mean {near!r}?" if near is not None else _belongs(key, error.schema) or _shorten(allowed, 400)
+            )
+            names = () if near is None else (near,)
+            summary = f"unknown field {_shorten(repr(key))}"
+            yield Finding((*route, key), "unknown-field", summary, hint, at_key=True, names=names)
+
+
+def _belongs(key: str, schema: Any) -> str | None:
+    """A hint that names the field below which `key` would be right."""
+    for name, below in schema.get("properties", {}).items():
+        if isinstance(below, dict) and key in below.get("properties", {}):
+            return f"it is a field of {name!r}"
+    return None
 
 
 def _missing_fields(error: Fault, route: Route) -> Iterator[Finding]:
     for key in error.validator_value:
         if key not in error.instance:
             about = error.schema.get("properties", {}).get(key, {}).get("description")
-            yield Finding(route, "missing-field", f"missing field {key!r}", about)
+            yield Finding(route, "missing-field", f"missing field {key!r}{_inside(route)}", about, names=(key,))
 
 
 def _wrong_type(error: Fault, route: Route) -> Iterator[Finding]:
-    yield from _type_fault(error.instance, _types(error), route)
+    yield from _type_fault(error.instance, _types(error), route, list(error.schema.get("properties", {})))
 
 
-def _type_fault(value: Any, wanted: Sequence[str], route: Route) -> Iterator[Finding]:
+def _type_fault(value: Any, wanted: Sequence[str], route: Route, fields: Sequence[str] = ()) -> Iterator[Finding]:
     words = " or ".join(dict.fromkeys(_TYPE_WORDS.get(w, w) for w in wanted))
     hint = None
     if isinstance(value, str) and "boolean" in wanted:
@@ -144,6 +191,10 @@ def _type_fault(value: Any, wanted: Sequence[str], route: Route) -> Iterator[Fin
         hint = "remove the quotes"
     elif isinstance(value, int | float) and "string" in wanted:
         hint = "put it in quotes"
+    elif "array" in wanted:
+        hint = "write it as a list, also when it is only one: [ … ]"
+    elif "object" in wanted and fields:
+        hint = _shorten("its fields: " + ", ".join(fields), 400)
     yield Finding(route, "wrong-type", f"{_place(route)} must be {words}, not {_shown(value)}", hint)
 
 
@@ -151,7 +202,7 @@ def _not_allowed(error: Fault, route: Route) -> Iterator[Finding]:
     allowed = error.validator_value if error.validator == "enum" else [error.validator_value]
     texts = [v for v in allowed if isinstance(v, str)]
     near = did_you_mean(error.instance, texts) if isinstance(error.instance, str) else None
-    listed = "allowed: " + ", ".join(_shown(v) for v in allowed)
+    listed = _shorten("allowed: " + ", ".join(_shown(v) for v in allowed), 400)
     yield Finding(
         route,
         "not-allowed",
@@ -172,7 +223,7 @@ def _one_of(error: Fault, route: Route) -> Iterator[Finding]:
     listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     what = "has " + " and ".join(given) if given else "has none of them"
     code = "conflicting-fields" if given else "missing-field"
-    yield Finding(route, code, f"{_place(route)} needs exactly one of {listed}; it {what}")
+    yield Finding(route, code, f"{_place(route)} needs exactly one of {listed}; it {what}", names=tuple(names))
 
 
 def _single_required(branch: Any) -> str | None:
@@ -191,13 +242,15 @@ _BOUNDS = {
     "maxItems": "at most {0} items long",
     "minLength": "at least {0} characters long",
     "maxLength": "at most {0} characters long",
+    "minProperties": "at least {0} fields long",
+    "maxProperties": "at most {0} fields long",
     "multipleOf": "a multiple of {0}",
 }
 
 
 def _out_of_bounds(error: Fault, route: Route) -> Iterator[Finding]:
     bound = _BOUNDS[str(error.validator)].format(error.validator_value)
-    if error.validator in ("minLength", "minItems") and not error.instance:
+    if error.validator in ("minLength", "minItems", "minProperties") and not error.instance:
         yield Finding(route, "out-of-range", f"{_place(route)} must not be empty")
     else:
         yield Finding(route, "out-of-range", f"{_place(route)} must be {bound}, not {_shown(error.instance)}")
@@ -216,6 +269,33 @@ def _pattern(error: Fault, route: Route) -> Iterator[Finding]:
     )
 
 
+def _repeated(error: Fault, route: Route) -> Iterator[Finding]:
+    """Points at each item that stands in the list already."""
+    firsts: dict[str, int] = {}
+    hint = "an item may stand in this list once"
+    for index, item in enumerate(error.instance):
+        first = firsts.setdefault(json.dumps(item, sort_keys=True), index)
+        if first < index:
+            summary = f"{_place((*route, index))} is the same as {_place((*route, first))}"
+            yield Finding((*route, index), "invalid-value", summary, hint)
+    if len(firsts) == len(error.instance):  # equal, but written differently, as 1 and 1.0
+        yield Finding(route, "invalid-value", f"{_place(route)} has the same item twice", hint)
+
+
+def _refused(error: Fault, route: Route) -> Iterator[Finding]:
+    values = error.validator_value.get("enum") if isinstance(error.validator_value, dict) else None
+    hint = _shorten("all but these are allowed: " + ", ".join(_shown(v) for v in values), 400) if values else None
+    yield Finding(route, "not-allowed", f"{_place(route)} cannot be {_shown(error.instance)}", hint)
+
+
+def _needed_with(error: Fault, route: Route) -> Iterator[Finding]:
+    for key, needed in error.validator_value.items():
+        for name in needed if key in error.instance else ():
+            if name not in error.instance:
+                summary = f"missing field {name!r}{_inside(route)}, which goes with {key!r}"
+                yield Finding(route, "missing-field", summary, names=(name,))
+
+
 _HANDLERS = {
     "additionalProperties": _unknown_fields,
     "required": _missing_fields,
@@ -224,8 +304,15 @@ _HANDLERS = {
     "const": _not_allowed,
     "oneOf": _one_of,
     "pattern": _pattern,
+    "uniqueItems": _repeated,
+    "not": _refused,
+    "dependentRequired": _needed_with,
     **dict.fromkeys(_BOUNDS, _out_of_bounds),
 }
+
+
+def _inside(route: Route) -> str:
+    return f" in {route_text(route)}" if route else ""
 
 
 def _place(route: Route) -> str:
@@ -257,4 +344,12 @@ def _shorten(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-__all__ = ["Checker", "Finding", "Route", "SchemaError", "did_you_mean", "route_text"]
+__all__ = [
+    "Checker",
+    "Finding",
+    "Route",
+    "SchemaError",
+    "did_you_mean",
+    "nearest",
+    "route_text",
+]

@@ -207,8 +207,8 @@ def test_a_name_taken_by_an_invalid_spec_of_another_file_is_told_in_the_same_run
     (folder / "b.yaml").write_text("# here\n" + SPEC.format(name="same"))
     first, second = read(folder).diagnostics
     assert first.code == "unknown-field"
-    assert (str(second.location), second.code) == ("specs/b.yaml:2:1", "duplicate-name")
-    assert "specs/a.yaml:1:1" in second.summary
+    assert (str(second.location), second.code) == ("specs/b.yaml:2:7", "duplicate-name")
+    assert "specs/a.yaml:1:7" in second.summary
 
 
 def test_a_line_break_at_the_end_of_a_name_is_seen(folder: Path) -> None:
@@ -287,11 +287,11 @@ def test_a_spec_that_its_pipeline_takes_passes_with_the_defaults_below_it(folder
     ("body", "place", "code"),
     [
         ("inputs: {dat: []}\n", "4:10", "unknown-port"),
-        ("inputs: {data: []}\n", "4:1", "missing-port"),
+        ("inputs: {data: []}\n", "4:10", "missing-port"),
         ("pipeline_version: 1.0.0\n", "1:1", "missing-port"),
         ("inputs:\n  shots: [{file_id: x}]\n", "5:11", "missing-class"),
-        ("inputs:\n  shots: [{file_id: x, metadata: {class: 5}}]\n", "5:11", "missing-class"),
-        ('inputs:\n  shots: [{file_id: x, metadata: {class: ""}}]\n', "5:11", "missing-class"),
+        ("inputs:\n  shots: [{file_id: x, metadata: {class: 5}}]\n", "5:42", "missing-class"),
+        ('inputs:\n  shots: [{file_id: x, metadata: {class: ""}}]\n', "5:42", "missing-class"),
         ("parameters:\n  wroker: {}\n", "5:3", "unknown-component"),
         ("parameters:\n  worker: {config: {modle: a}}\n", "5:21", "unknown-field"),
         ("parameters:\n  worker: {config: {model: c}}\n", "5:28", "not-allowed"),
