@@ -18,6 +18,8 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from reconciler.text import one_line
+
 Route: TypeAlias = tuple[str | int, ...]
 Fault: TypeAlias = Any
 """A `jsonschema.ValidationError`, whose attributes are typed as if they could be unset. They never are here."""
@@ -223,7 +225,8 @@ def _one_of(error: Fault, route: Route) -> Iterator[Finding]:
     listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     what = "has " + " and ".join(given) if given else "has none of them"
     code = "conflicting-fields" if given else "missing-field"
-    yield Finding(route, code, f"{_place(route)} needs exactly one of {listed}; it {what}", names=tuple(names))
+    hint = f"keep one of {', '.join(given)}" if given else None
+    yield Finding(route, code, f"{_place(route)} needs exactly one of {listed}; it {what}", hint, names=tuple(names))
 
 
 def _single_required(branch: Any) -> str | None:
@@ -257,16 +260,16 @@ def _out_of_bounds(error: Fault, route: Route) -> Iterator[Finding]:
 
 
 def _pattern(error: Fault, route: Route) -> Iterator[Finding]:
+    example = ""
     if examples := error.schema.get("examples"):
-        hint = f"for example {_shorten(', '.join(map(str, examples)))}; it must match {error.validator_value}"
-        yield Finding(route, "invalid-value", f"{_place(route)} cannot be {_shown(error.instance)}", hint)
-        return
-    yield Finding(
-        route,
-        "invalid-value",
-        f"{_place(route)} {_shown(error.instance)} has characters that are not allowed",
-        f"it must match {error.validator_value}",
-    )
+        example = f"for example {_shorten(', '.join(map(str, examples)))}; "
+    unseen = next((c for c in error.instance if one_line(c) != c), None)
+    if unseen is not None:
+        summary, hint = f"{_place(route)} has the invisible character U+{ord(unseen):04X}", "remove it"
+    else:
+        summary = f"{_place(route)} cannot be {_shown(error.instance)}"
+        hint = f"{example}it must match {error.validator_value}"
+    yield Finding(route, "invalid-value", summary, hint)
 
 
 def _repeated(error: Fault, route: Route) -> Iterator[Finding]:

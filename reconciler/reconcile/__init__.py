@@ -8,6 +8,7 @@ from reconciler.reconcile.deciding import import_job, settle_by_hand
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
 from reconciler.reconcile.planning import PlanRequest, plan, read_specs
 from reconciler.reconcile.settings import Settings
+from reconciler.reconcile.validating import in_repository
 from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, state_of, status, wait
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "download",
     "events",
     "import_job",
+    "in_repository",
     "outputs",
     "pipelines",
     "plan",
