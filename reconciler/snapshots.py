@@ -74,6 +74,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{route_text(first['loc']) or 'the document'}: {first['msg']}"
+    if isinstance(error, SchemaError):
+        return f"{route_text(('user_schema', *error.absolute_path))}: {error.message}"
     return str(error).partition("\n")[0]
 
 

@@ -45,6 +45,9 @@ _LINE_END = re.compile(r"\r\n?|\n")
 _SYNTAX_HINTS = {
     "mapping values are not allowed": "quote a value that holds ': '; begin the keys of a mapping in the same column",
     "could not find expected ':'": "a key is followed by ': ' and its value",
+    "did not find expected ',' or ']'": "divide the items by commas, and close the list with ]",
+    "did not find expected ',' or '}'": "divide the fields by commas, and close the mapping with }",
+    "found unexpected end of stream": "close the quote",
     "did not find expected key": "begin the keys of a mapping in the same column",
     "did not find expected '-' indicator": "begin each item of a list with '- ', in the same column",
     "block sequence entries are not allowed": "a list begins in a line of its own",

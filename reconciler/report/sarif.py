@@ -21,7 +21,7 @@ SHOWN = 5_000
 # The tool has no page of its own: this is the API whose jobs the specs describe.
 _INFORMATION = "https://docs.archetypeai.app"
 _INDEX = {code: index for index, code in enumerate(RULES)}
-_MOVING = re.compile(r"\b(line )\d+|(:)\d+:\d+")  # places in a message, which move with the lines above
+_MOVING = re.compile(r"\b(line )\d+|(:)\d+(?::\d+)?")  # places in a message, which move with the lines above
 
 
 def diagnostics_sarif(diagnostics: Iterable[Diagnostic], version: str) -> JsonObject:

@@ -50,6 +50,10 @@ def of(**properties: Any) -> dict[str, Any]:
         (of(n={"type": "array"}), {"n": "x"}, "wrong-type", "write it as a list"),
         (of(n=of(a={}, b={})), {"n": 1}, "wrong-type", "its fields: a, b"),
         (of(pipeline_key={}, name={}), {"key": 1}, "unknown-field", "did you mean 'pipeline_key'?"),
+        (of(name={}), {"job": {"name": "a"}}, "unknown-field", "belongs one level up"),
+        (of(name={}), {"jobs": [{"name": "a"}]}, "unknown-field", "divided by '---'"),
+        (of(s={"maxLength": 3}), {"s": "x" * 1000}, "out-of-range", "at most 3 characters long, not 1,000"),
+        ({"additionalProperties": of(size={"type": "integer"})}, {"size": 1}, "wrong-type", "one level further down"),
         (of(reader=of(window={})), {"window": 1}, "unknown-field", "it is a field of 'reader'"),
         (of(k={"enum": ["Cosine", "COSINES"]}), {"k": "cosine"}, "not-allowed", "did you mean 'Cosine'?"),
         ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {}, "missing-field", "a or b; it has none"),
@@ -68,6 +72,8 @@ def test_a_field_that_is_only_misspelt_is_not_missing_too() -> None:
     schema = {**of(file_id={}, path={}), "oneOf": [{"required": ["file_id"]}, {"required": ["path"]}]}
     assert [f.code for f in Checker(schema).findings({"file": "a"})] == ["unknown-field"]
     assert [f.code for f in Checker(schema).findings({"zzz": "a"})] == ["missing-field", "unknown-field"]
+    schema = {**of(name={}, key={}), "required": ["name", "key"]}
+    assert [f.code for f in Checker(schema).findings({"job": {"name": "a", "key": "b"}})] == ["unknown-field"]
     schema = {**of(a={}, size={}), "required": ["a", "size"]}
     assert [(f.code, f.names) for f in Checker(schema).findings({"sise": "a"})] == [
         ("missing-field", ("a",)),
