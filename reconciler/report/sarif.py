@@ -50,7 +50,7 @@ def diagnostics_sarif(diagnostics: Iterable[Diagnostic], version: str) -> JsonOb
 def _rule(rule: Rule) -> JsonObject:
     return {
         "id": rule.code,
-        "name": "".join(word.capitalize() for word in rule.code.split("-")),
+        "name": "".join(word[0].upper() + word[1:] for word in re.findall(r"\w+", rule.title)),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.text},
         "help": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,11 @@ def test_the_schema_is_the_one_of_the_standard() -> None:
 def test_a_document_without_results_is_valid() -> None:
     run = run_of([])
     assert run["results"] == []
-    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == list(RULES)
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(RULES)
+    assert len({rule["name"] for rule in rules}) == len(rules)
+    assert all(re.fullmatch("[A-Z][A-Za-z0-9]+", rule["name"]) for rule in rules)
+    assert all(rule["name"].lower() != rule["id"] for rule in rules), "the standard wants them to differ"
 
 
 def test_a_result_says_what_where_and_by_which_rule() -> None:
