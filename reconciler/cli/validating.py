@@ -55,19 +55,22 @@ def _explain(options: Options, code: str) -> int:
 
 
 def _show(options: Options, diagnostics: Sequence[Diagnostic]) -> None:
-    from reconciler import __version__
     from reconciler.reconcile import in_repository
-    from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
-    from reconciler.report.github import diagnostics_github
-    from reconciler.report.sarif import diagnostics_sarif
-    from reconciler.report.style import to_json
 
     if options.output_format == "sarif":
+        from reconciler import __version__
+        from reconciler.report.sarif import diagnostics_sarif
+        from reconciler.report.style import to_json
+
         click.echo(to_json(diagnostics_sarif(in_repository(Path.cwd(), diagnostics), __version__)))
     elif options.output_format == "github":
+        from reconciler.report.github import diagnostics_github
+
         if diagnostics:
             click.echo(diagnostics_github(in_repository(Path.cwd(), diagnostics)))
     elif diagnostics or options.json:
+        from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
+
         show(options, diagnostics_text(diagnostics, paint()), diagnostics_json(diagnostics))
 
 
