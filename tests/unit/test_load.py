@@ -373,3 +373,45 @@ def test_a_snapshot_cannot_make_validate_fetch_anything(folder: Path, ref: str) 
     snapshot(folder, user_schema={"$ref": ref})
     (folder / "a.yaml").write_text(GOOD)
     assert [code for _, code in told(read(folder))] == ["bad-schema"]
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    0.5,
+    "",
+    "x",
+    [],
+    {},
+    [{}],
+    [None],
+    [["a"]],
+    {"x": 1},
+    {"file_id": "a"},
+    {"path": 5},
+    {"config": 1},
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["inputs", "parameters", "reconcile", "data", "worker", "config", "reader", "metadata"]
+)
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_nothing_that_stands_in_a_wrong_place_is_an_exception(folder: Path, name: str, junk: Any) -> None:
+    """The pipeline is asked about what the spec's own schema finds faulty, as far as its shape is clear."""
+    snapshot(folder)
+
+    def put(value: Any) -> Any:
+        if isinstance(value, list):
+            return [put(item) for item in value]
+        return {k: junk if k == name else put(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    item = {"file_id": "x", "metadata": {"class": "a"}}
+    worker = {"parallelism": "2", "config": {"reader": {"size": 1}}}
+    whole = {"name": "a", "pipeline_type": "x", "pipeline_key": "demo", "inputs": {"data": [item], "shots": [item]}}
+    spec = put({**whole, "parameters": {"worker": worker}, "reconcile": {"retry": {"attempts": 2}}})
+    (folder / "a.json").write_text(json.dumps(spec))
+    loaded = read(folder)
+    assert names(loaded) == []
+    assert "not-allowed" in [code for _, code in told(loaded)]

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
@@ -122,6 +122,7 @@ def test_what_is_beyond_the_limits_is_counted_and_errors_stay() -> None:
     assert "left out" not in shown["message"]["text"]
 
 
+@settings(deadline=None, max_examples=50)  # the schema is large
 @given(st.text(), st.text(), st.text(), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_any_text_makes_a_valid_document(path: str, summary: str, code: str, line: int, column: int) -> None:
     run = run_of([Diagnostic(code, summary, Location(path, line, column), hint=summary)])
