@@ -170,8 +170,8 @@ _TABLE = (
     Rule(
         "duplicate-job",
         "Specs that ask for the same work",
-        "Several specs differ in their name only, so that each is submitted and paid for by itself. Remove those that are "
-        "not meant to run; repeated runs on purpose may stay.",
+        "Several specs differ in their name only, so that each is submitted and paid for by itself. Remove those that "
+        "are not meant to run; repeated runs on purpose may stay.",
         "name: digits\npipeline_type: batch\npipeline_key: image-classifier",
         "warning",
     ),

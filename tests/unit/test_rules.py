@@ -32,7 +32,9 @@ def produced() -> set[str]:
         if {"service", "report"} & set(path.relative_to(ROOT).parts):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id.lower() == "code" for t in node.targets):
+            if isinstance(node, ast.Assign) and any(
+                isinstance(t, ast.Name) and t.id.lower() == "code" for t in node.targets
+            ):
                 codes.update(texts(node.value))
             if not isinstance(node, ast.Call):
                 continue
