@@ -1,47 +1,16 @@
-"""A value against a JSON Schema → findings that teach: what is wrong, where in the value, what would be right.
-
-Pure. A finding says its place as a route of keys and indices; who has the file turns it into a line and a column.
-"""
+"""A value against a JSON Schema → every finding. Pure: nothing that a schema refers to is ever fetched."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-Route: TypeAlias = tuple[str | int, ...]
-Fault: TypeAlias = Any
-"""A `jsonschema.ValidationError`, whose attributes are typed as if they could be unset. They never are here."""
-
-_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
-_TYPE_WORDS = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "a string",
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "null",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault in a value. `at_key`: it is the key at the end of `route` that is wrong, not its value."""
-
-    route: Route
-    code: str
-    summary: str
-    hint: str | None = None
-    at_key: bool = False
+from reconciler.findings import Finding, Route, did_you_mean, explain, nearest, place, route_text, shorten
 
 
 class Checker:
@@ -60,201 +29,18 @@ class Checker:
     def findings(self, value: Any, route: Route = ()) -> list[Finding]:
         """Every fault of `value`, which stands at `route`, in a stable order."""
         try:
-            found = [f for error in self._validator.iter_errors(value) for f in _explain(error, route)]
+            found = [f for error in self._validator.iter_errors(value) for f in explain(error, route)]
         except (Unresolvable, RecursionError) as error:
-            reason = "it refers to itself without end" if isinstance(error, RecursionError) else _shorten(str(error))
-            return [Finding(route, "bad-schema", f"{_place(route)} cannot be checked by its schema: {reason}")]
-        return sorted(set(found), key=lambda f: ([str(s) for s in f.route], f.code, f.summary))
+            reason = "it refers to itself without end" if isinstance(error, RecursionError) else shorten(str(error))
+            return [Finding(route, "bad-schema", f"{place(route)} cannot be checked by its schema: {reason}")]
+        return sorted(_without_echoes(set(found)), key=lambda f: ([str(s) for s in f.route], f.code, f.summary))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A hint that names the known word nearest to `word`, or None."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else None
+def _without_echoes(findings: Iterable[Finding]) -> list[Finding]:
+    """`findings` without what is missing only because it stands there misspelt: that is one fault, not two."""
+    found = list(findings)
+    meant = {(f.route[:-1], name) for f in found if f.code == "unknown-field" for name in f.names}
+    return [f for f in found if f.code != "missing-field" or not any((f.route, name) in meant for name in f.names)]
 
 
-def _explain(error: Fault, base: Route) -> Iterator[Finding]:
-    route = (*base, *error.absolute_path)
-    if error.validator == "anyOf" and error.context:
-        branches = _meant_branches(error)
-        if len(branches) > 1 and (types := _types_only(branches)):
-            yield from _type_fault(error.instance, types, route)
-            return
-        for below in max(branches, key=lambda b: max(len(e.path) for e in b)):
-            yield from _explain(below, base)
-        return
-    handler = _HANDLERS.get(str(error.validator))
-    if handler is not None:
-        yield from handler(error, route)
-    else:
-        yield Finding(route, "invalid-value", _shorten(error.message))
-
-
-def _meant_branches(error: Fault) -> list[list[Fault]]:
-    """The faults by alternative, without those of null: who wrote a value did not mean it."""
-    branches: dict[Any, list[Fault]] = {}
-    for below in error.context:
-        branches.setdefault(below.schema_path[0], []).append(below)
-    return [b for b in branches.values() if not any(_types(e) == ["null"] for e in b)] or list(branches.values())
-
-
-def _types_only(branches: list[list[Fault]]) -> list[str]:
-    """The types of alternatives that differ in nothing else, in their order."""
-    faults = [fault for branch in branches for fault in branch]
-    if not all(f.validator == "type" and not f.path for f in faults):
-        return []
-    return [name for fault in faults for name in _types(fault)]
-
-
-def _types(error: Fault) -> list[str]:
-    if error.validator != "type":
-        return []
-    return [error.validator_value] if isinstance(error.validator_value, str) else list(error.validator_value)
-
-
-def _unknown_fields(error: Fault, route: Route) -> Iterator[Finding]:
-    known = list(error.schema.get("properties", {}))
-    patterns = list(error.schema.get("patternProperties", {}))
-    for key in error.instance:
-        if key not in known and not any(re.search(pattern, key) for pattern in patterns):
-            allowed = (
-                "allowed: " + ", ".join([*known, *patterns]) if known or patterns else "no fields are allowed here"
-            )
-            hint = did_you_mean(key, known) or allowed
-            yield Finding((*route, key), "unknown-field", f"unknown field {_shorten(repr(key))}", hint, at_key=True)
-
-
-def _missing_fields(error: Fault, route: Route) -> Iterator[Finding]:
-    for key in error.validator_value:
-        if key not in error.instance:
-            about = error.schema.get("properties", {}).get(key, {}).get("description")
-            yield Finding(route, "missing-field", f"missing field {key!r}", about)
-
-
-def _wrong_type(error: Fault, route: Route) -> Iterator[Finding]:
-    yield from _type_fault(error.instance, _types(error), route)
-
-
-def _type_fault(value: Any, wanted: Sequence[str], route: Route) -> Iterator[Finding]:
-    words = " or ".join(dict.fromkeys(_TYPE_WORDS.get(w, w) for w in wanted))
-    hint = None
-    if isinstance(value, str) and "boolean" in wanted:
-        hint = "write true or false, without quotes"
-    elif isinstance(value, str) and _NUMBER.fullmatch(value) and {"integer", "number"} & set(wanted):
-        hint = "remove the quotes"
-    elif isinstance(value, int | float) and "string" in wanted:
-        hint = "put it in quotes"
-    yield Finding(route, "wrong-type", f"{_place(route)} must be {words}, not {_shown(value)}", hint)
-
-
-def _not_allowed(error: Fault, route: Route) -> Iterator[Finding]:
-    allowed = error.validator_value if error.validator == "enum" else [error.validator_value]
-    texts = [v for v in allowed if isinstance(v, str)]
-    near = did_you_mean(error.instance, texts) if isinstance(error.instance, str) else None
-    listed = "allowed: " + ", ".join(_shown(v) for v in allowed)
-    yield Finding(
-        route,
-        "not-allowed",
-        f"{_place(route)} cannot be {_shown(error.instance)}",
-        f"{near} {listed}" if near else listed,
-    )
-
-
-def _one_of(error: Fault, route: Route) -> Iterator[Finding]:
-    choices = [_single_required(branch) for branch in error.validator_value]
-    if None in choices:
-        yield Finding(route, "invalid-value", f"{_place(route)} fits none, or several, of the allowed forms")
-        return
-    if not isinstance(error.instance, dict):
-        return  # its wrong type is a finding of its own
-    names = [str(c) for c in choices]
-    given = [n for n in names if n in error.instance]
-    listed = " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    what = "has " + " and ".join(given) if given else "has none of them"
-    code = "conflicting-fields" if given else "missing-field"
-    yield Finding(route, code, f"{_place(route)} needs exactly one of {listed}; it {what}")
-
-
-def _single_required(branch: Any) -> str | None:
-    """The field that an alternative asks for, when that is all it asks for."""
-    if isinstance(branch, dict) and list(branch) == ["required"] and len(branch["required"]) == 1:
-        return str(branch["required"][0])
-    return None
-
-
-_BOUNDS = {
-    "minimum": "at least {0}",
-    "maximum": "at most {0}",
-    "exclusiveMinimum": "more than {0}",
-    "exclusiveMaximum": "less than {0}",
-    "minItems": "at least {0} items long",
-    "maxItems": "at most {0} items long",
-    "minLength": "at least {0} characters long",
-    "maxLength": "at most {0} characters long",
-    "multipleOf": "a multiple of {0}",
-}
-
-
-def _out_of_bounds(error: Fault, route: Route) -> Iterator[Finding]:
-    bound = _BOUNDS[str(error.validator)].format(error.validator_value)
-    if error.validator in ("minLength", "minItems") and not error.instance:
-        yield Finding(route, "out-of-range", f"{_place(route)} must not be empty")
-    else:
-        yield Finding(route, "out-of-range", f"{_place(route)} must be {bound}, not {_shown(error.instance)}")
-
-
-def _pattern(error: Fault, route: Route) -> Iterator[Finding]:
-    if examples := error.schema.get("examples"):
-        hint = f"for example {_shorten(', '.join(map(str, examples)))}; it must match {error.validator_value}"
-        yield Finding(route, "invalid-value", f"{_place(route)} cannot be {_shown(error.instance)}", hint)
-        return
-    yield Finding(
-        route,
-        "invalid-value",
-        f"{_place(route)} {_shown(error.instance)} has characters that are not allowed",
-        f"it must match {error.validator_value}",
-    )
-
-
-_HANDLERS = {
-    "additionalProperties": _unknown_fields,
-    "required": _missing_fields,
-    "type": _wrong_type,
-    "enum": _not_allowed,
-    "const": _not_allowed,
-    "oneOf": _one_of,
-    "pattern": _pattern,
-    **dict.fromkeys(_BOUNDS, _out_of_bounds),
-}
-
-
-def _place(route: Route) -> str:
-    return f"{route_text(route)}" if route else "the document"
-
-
-def route_text(route: Route) -> str:
-    """A route as people write it: `parameters.worker.config`, `inputs["worker.data"][0]`."""
-    text = ""
-    for step in route:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step.replace("_", "").replace("-", "").isalnum():
-            text += f".{step}" if text else step
-        else:
-            text += f"[{json.dumps(step, ensure_ascii=False)}]"
-    return text
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping" if value else "an empty mapping"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    return _shorten(json.dumps(value, ensure_ascii=False), 60)
-
-
-def _shorten(text: str, limit: int = 200) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-__all__ = ["Checker", "Finding", "Route", "SchemaError", "did_you_mean", "route_text"]
+__all__ = ["Checker", "Finding", "Route", "SchemaError", "did_you_mean", "nearest", "route_text"]

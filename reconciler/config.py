@@ -33,7 +33,7 @@ def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
     diagnostics = list(faults)
     value: Any = {}
     if len(documents) > 1:
-        diagnostics.append(Diagnostic("not-settings", "more than one document", Location(FILE, 1)))
+        diagnostics.append(Diagnostic("not-settings", "more than one document", Location(FILE, *documents[1].marks.at)))
     elif documents:
         value = {} if documents[0].value is None else documents[0].value
         for finding in [*Checker(Config.model_json_schema(), ours=True).findings(value), *_expressions(value)]:

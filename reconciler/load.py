@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
-from reconciler.check import Checker, Finding, Route
+from reconciler.check import Checker, Finding, Route, did_you_mean
 from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
 from reconciler.job import JsonObject, Upload
 from reconciler.localfiles import LocalFiles
 from reconciler.rendering import Rendered, Renderer
-from reconciler.resolve import WrittenSpec, check_pipeline, duplicate_name
+from reconciler.resolve import Pipeline, WrittenSpec, check_inputs, check_parameters, duplicate_name
 from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
-from reconciler.yaml12 import Document, Marks, parse
+from reconciler.yaml12 import Document, Marks, parse, position
 
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
-_CHECKED = ("inputs", "parameters")
+_SPEC_SCHEMA = "what a spec may hold: reconciler schema spec"
 _WARNINGS = frozenset({"env-not-set"})
 Severity: TypeAlias = Literal["error", "warning"]
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -59,11 +59,12 @@ def load(
     loader = _Loader(root.resolve(), pipelines, Renderer(scopes or {}, policies or {}), environ)
     for path in paths:
         loader.read(path)
-    diagnostics = tuple(sorted(loader.diagnostics, key=_order))
+    diagnostics = tuple(sorted(loader.diagnostics, key=diagnostic_order))
     return Loaded(tuple(loader.specs), diagnostics, loader.files, tuple(sorted(loader.unchecked)))
 
 
-def _order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
+def diagnostic_order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
+    """By file and place; a total order, so that the same faults are told in the same words each time."""
     return diagnostic.location or Location(""), diagnostic.code, diagnostic.summary
 
 
@@ -167,9 +168,9 @@ class _Loader:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode()
-            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
             summary = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
-            self._fault("not-utf8", summary, Location(shown, line, column), "save the file as UTF-8")
+            where = Location(shown, *position(before, len(before)))
+            self._fault("not-utf8", summary, where, "save the file as UTF-8")
             return None
 
     def _document(self, document: Document, shown: str, folder: Path, *, broken: bool) -> None:
@@ -190,6 +191,8 @@ class _Loader:
             findings |= dict.fromkeys(found)  # what is wrong in each cell of a matrix is said once
             findings |= dict.fromkeys(self._not_set(spec))
         self._report(list(findings), document, shown)
+        for key in {key for spec in rendered if isinstance(key := spec.value.get("pipeline_key"), str)}:
+            self._doubt_pipeline(key, Location(shown, *document.marks.locate(("pipeline_key",))))
 
     def _not_set(self, rendered: Rendered) -> Iterator[Finding]:
         """Not an error: a plan can be read without the secrets that apply needs."""
@@ -212,7 +215,8 @@ class _Loader:
         uploads, findings = self._check(value, folder)
         findings = [f for f in findings if not _unfilled(f.route, faults, rendered)]
         valid = not findings and not faults and not broken
-        self._claim(value.get("name"), where, valid=valid)
+        name_location = Location(where.path, *marks.locate(("name",)))
+        self._claim(value.get("name"), name_location, valid=valid)
         if not valid:
             return findings
         try:
@@ -220,26 +224,41 @@ class _Loader:
         except ValidationError as error:
             return [Finding(e["loc"], "invalid-value", e["msg"]) for e in error.errors(include_input=False)]
         needs = {name: Location(where.path, *marks.locate(route)) for name, route in _needs(value).items()}
-        self.specs.append(WrittenSpec(spec, value, where, uploads, tuple(sorted(rendered.env)), needs))
+        env = tuple(sorted(rendered.env))
+        self.specs.append(WrittenSpec(spec, value, where, uploads, name_location, env, needs))
         return []
 
     def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
         """Everything that can be said of a spec at once: what its faulty parts leave open is not asked."""
-        findings = self._schema.findings(value)
-        faulty = {f.route[0] for f in findings if f.route}
-        misspelt = any(f.code == "unknown-field" and len(f.route) == 1 for f in findings)
+        findings = [replace(f, detail=_SPEC_SCHEMA) for f in self._schema.findings(value)]
+        unclear = {f.route[0] for f in findings if f.route and _hides_others(f)}
+        # What stands under a misspelt key would be reported a second time, as ports without files.
+        unclear.update(name for f in findings if f.code == "unknown-field" and len(f.route) == 1 for name in f.names)
         uploads: dict[str, Upload] = {}
-        if "inputs" not in faulty:
+        if "inputs" not in unclear:
             uploads, unusable = self._local.uploads(value.get("inputs") or {}, folder)
             findings += unusable
-        # A misspelt `inputs` would be reported a second time, as ports without files.
-        if not misspelt and "pipeline_key" in value and not faulty & {"pipeline_key", "pipeline_version", *_CHECKED}:
-            pipeline = self._snapshots.find(value["pipeline_key"], value.get("pipeline_version"))
-            if pipeline is None:
-                version = value.get("pipeline_version")
-                self.unchecked.add(f"{value['pipeline_key']} {version}" if version else value["pipeline_key"])
-            findings += check_pipeline(value, pipeline) if pipeline else []
+        if pipeline := self._pipeline(value):
+            more = check_inputs(value, pipeline) if "inputs" not in unclear else []
+            more += check_parameters(value, pipeline) if "parameters" not in unclear else []
+            detail = f"what {pipeline.key} {pipeline.version} takes: {self._name(Path(pipeline.path))}"
+            findings += [replace(f, detail=detail) for f in more]
         return uploads, findings
+
+    def _pipeline(self, value: dict[str, Any]) -> Pipeline | None:
+        key, version = value.get("pipeline_key"), value.get("pipeline_version")
+        if not (isinstance(key, str) and key and (version is None or isinstance(version, str))):
+            return None
+        pipeline = self._snapshots.find(key, version)
+        if pipeline is None:
+            self.unchecked.add(f"{key} {version}" if version else key)
+        return pipeline
+
+    def _doubt_pipeline(self, key: str, where: Location) -> None:
+        """Warn of a pipeline that has no snapshot, when one that has is called nearly the same."""
+        known = self._snapshots.keys
+        if key not in known and (hint := did_you_mean(key, known)):
+            self._fault("unknown-pipeline", f"no pipeline {key!r} is known here", where, hint, severity="warning")
 
     def _claim(self, name: Any, where: Location, *, valid: bool) -> None:
         """Report a name that is taken already, if one of the two is invalid: `resolve` compares the valid ones."""
@@ -253,7 +272,8 @@ class _Loader:
         for finding in findings:
             line, column = document.marks.locate(finding.route, key=finding.at_key)
             severity: Severity = "warning" if finding.code in _WARNINGS else "error"
-            self._fault(finding.code, finding.summary, Location(shown, line, column), finding.hint, severity=severity)
+            where = Location(shown, line, column)
+            self._fault(finding.code, finding.summary, where, finding.hint, severity=severity, detail=finding.detail)
 
     def _name(self, path: Path) -> str:
         """How `path` is shown: relative to the working directory when it is inside, and always as valid text."""
@@ -269,8 +289,14 @@ class _Loader:
         hint: str | None = None,
         *,
         severity: Severity = "error",
+        detail: str | None = None,
     ) -> None:
-        self.diagnostics.append(Diagnostic(code, summary, location, severity, hint=hint))
+        self.diagnostics.append(Diagnostic(code, summary, location, severity, detail, hint))
+
+
+def _hides_others(finding: Finding) -> bool:
+    """Whether a fault leaves the shape of its section open, so that no more can be said of it."""
+    return finding.code in ("wrong-type", "out-of-range", "conflicting-fields") and finding.route[-1] != "parallelism"
 
 
 def _unfilled(route: Route, faults: Sequence[Finding], rendered: Rendered) -> bool:

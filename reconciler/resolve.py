@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rfc8785
 
 from reconciler.chains import FROM, in_order, source_names, with_sources
-from reconciler.check import Checker, Finding, did_you_mean
+from reconciler.check import Checker, Finding, did_you_mean, nearest
 from reconciler.errors import Diagnostic, Location
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
 from reconciler.spec import JobSpec
@@ -28,6 +28,7 @@ class WrittenSpec:
     raw: JsonObject
     location: Location
     uploads: Mapping[str, Upload]
+    name_location: Location | None = None
     env: tuple[str, ...] = ()
     needs: Mapping[str, Location] = field(default_factory=dict)
 
@@ -43,13 +44,15 @@ def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[D
     """
     desired: dict[str, DesiredJob] = {}
     chained: dict[str, WrittenSpec] = {}
+    places: dict[str, Location] = {}
     diagnostics = []
     for written in specs:
-        name = written.spec.name
+        name, place = written.spec.name, written.name_location or written.location
         if name in desired:
-            diagnostics.append(duplicate_name(name, desired[name].location, written.location))
+            diagnostics.append(duplicate_name(name, places[name], place))
         else:
             desired[name] = _desired(written)
+            places[name] = place
             if written.needs:
                 chained[name] = written
     if chained:
@@ -93,7 +96,7 @@ def _chained_fingerprint(request: JsonObject, desired: Mapping[str, DesiredJob])
 
 
 def duplicate_name(name: str, first: Location, second: Location) -> Diagnostic:
-    """The fault of the spec at `second`, whose name the one at `first` has already."""
+    """The fault of the name at `second`, which the spec with the one at `first` has already."""
     hint = "a name is the identity of a job: rename one of them"
     return Diagnostic("duplicate-name", f"the name {name!r} is taken by {first}", second, hint=hint)
 
@@ -146,35 +149,61 @@ class Pipeline:
     components: Sequence[str]
     defaults: Mapping[str, JsonObject]
     config: Checker
+    path: str = ""
+    """Where its snapshot is."""
 
 
-def check_pipeline(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
-    """Faults that the pipeline would refuse, or find only when the job runs: ports, labels, components, config."""
+def check_inputs(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
+    """Faults that the pipeline would refuse, or find only when the job runs: ports and labels."""
     findings: list[Finding] = []
     given = raw.get("inputs") or {}
     for port in given:
         if port not in pipeline.inputs:
-            hint = did_you_mean(port, pipeline.inputs) or "ports: " + ", ".join(pipeline.inputs)
+            hint = did_you_mean(port, pipeline.inputs) or _listed("ports", pipeline.inputs)
             summary = f"{pipeline.key} {pipeline.version} has no input port {port!r}"
-            findings.append(Finding(("inputs", port), "unknown-port", summary, hint, at_key=True))
+            findings.append(_unknown(("inputs", port), "unknown-port", summary, hint, pipeline.inputs))
     for port, about in pipeline.inputs.items():
         items = given.get(port)
         if about.required and not items:
             summary = f"{pipeline.key} {pipeline.version} needs files on the input port {port!r}"
-            findings.append(Finding(("inputs",), "missing-port", summary, about.description, at_key=True))
+            route = ("inputs", port) if port in given else ("inputs",)
+            findings.append(Finding(route, "missing-port", summary, about.description, at_key=True, names=(port,)))
         if about.mode == "n_shot_file_list":
             findings.extend(_unlabelled(port, items or []))
+    # A misspelt port, under `inputs`, is not missing as well.
+    meant = {name for f in findings if f.code == "unknown-port" for name in f.names}
+    return [f for f in findings if f.code != "missing-port" or not meant.intersection(f.names)]
+
+
+def check_parameters(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
+    """Faults of components and of their configs, under which the pipeline's defaults are."""
+    findings: list[Finding] = []
     parameters = raw.get("parameters") or {}
+    misspelt: set[str] = set()
     for component in parameters:
         if component not in pipeline.components:
-            hint = did_you_mean(component, pipeline.components) or "components: " + ", ".join(pipeline.components)
+            hint = did_you_mean(component, pipeline.components) or _listed("components", pipeline.components)
             summary = f"{pipeline.key} {pipeline.version} has no component {component!r}"
-            findings.append(Finding(("parameters", component), "unknown-component", summary, hint, at_key=True))
+            findings.append(
+                _unknown(("parameters", component), "unknown-component", summary, hint, pipeline.components)
+            )
+            misspelt.update(findings[-1].names)
     for component in pipeline.components:
+        if component in misspelt and component not in parameters:
+            continue  # what it lacks stands under the misspelt name
         config = (parameters.get(component) or {}).get("config") or {}
         resolved = _merge(pipeline.defaults.get(component, {}), config)
         findings.extend(pipeline.config.findings(resolved, ("parameters", component, "config")))
     return findings
+
+
+def _unknown(route: tuple[str, ...], code: str, summary: str, hint: str, known: Iterable[str]) -> Finding:
+    near = nearest(route[-1], known)
+    return Finding(route, code, summary, hint, at_key=True, names=() if near is None else (near,))
+
+
+def _listed(what: str, known: Collection[str]) -> str:
+    return f"{what}: {', '.join(known)}" if known else f"it has no {what}"
 
 
 def _merge(defaults: JsonObject, given: JsonObject) -> JsonObject:
@@ -187,13 +216,11 @@ def _merge(defaults: JsonObject, given: JsonObject) -> JsonObject:
 
 
 def _unlabelled(port: str, items: Sequence[JsonObject]) -> list[Finding]:
-    return [
-        Finding(
-            ("inputs", port, index),
-            "missing-class",
-            f"a file on the n-shot port {port!r} needs its class",
-            "write metadata: {class: NAME}",
-        )
-        for index, item in enumerate(items)
-        if not (isinstance(label := item.get("metadata", {}).get("class"), str) and label)
-    ]
+    summary, hint = f"a file on the n-shot port {port!r} needs its class", "write metadata: {class: NAME}"
+    findings = []
+    for index, item in enumerate(items):
+        metadata = item.get("metadata", {})
+        if not (isinstance(label := metadata.get("class"), str) and label):
+            below = ("metadata", "class") if "class" in metadata else ()
+            findings.append(Finding(("inputs", port, index, *below), "missing-class", summary, hint))
+    return findings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class Snapshots:
         for versions in self._pipelines.values():
             versions.sort(key=lambda p: _age(p.version))
 
+    @property
+    def keys(self) -> Collection[str]:
+        return self._pipelines.keys()
+
     def find(self, key: str, version: str | None) -> Pipeline | None:
         """The snapshot of a version, or, without one, of the newest that is here."""
         versions = [p for p in self._pipelines.get(key, []) if version is None or p.version == version]
@@ -61,6 +66,7 @@ def _pipeline(path: Path) -> Pipeline:
         components=snapshot.components,
         defaults={name: component.config or {} for name, component in snapshot.default_config.items()},
         config=Checker(snapshot.user_schema),
+        path=str(path),
     )
 
 
@@ -68,6 +74,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{route_text(first['loc']) or 'the document'}: {first['msg']}"
+    if isinstance(error, SchemaError):
+        return f"{route_text(('user_schema', *error.absolute_path))}: {error.message}"
     return str(error).partition("\n")[0]
 
 

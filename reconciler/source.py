@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +39,29 @@ def checked_out(root: Path, environment: Mapping[str, str] = os.environ) -> dict
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     branch = _ci(environment)[2] or _git(root, "symbolic-ref", "--short", "--quiet", "HEAD")
     return {name: value for name, value in (("commit", commit), ("branch", branch)) if commit and value}
+
+
+def repository_names(root: Path, environment: Mapping[str, str] = os.environ) -> Callable[[str], str]:
+    """From how the working directory `root` names a file to how the repository does: from its top, which may be above.
+
+    Without git the top is `GITHUB_WORKSPACE`, else `root`. A file outside keeps its whole path.
+    """
+    here = os.path.realpath(root)
+    workspace = os.path.realpath(environment.get("GITHUB_WORKSPACE") or here)
+    top = _git(root, "rev-parse", "--show-toplevel") or (workspace if Path(here).is_relative_to(workspace) else here)
+    top = os.path.realpath(top)
+
+    @cache
+    def name(path: str) -> str:
+        # A folder on the way may be a link; the repository has its files where they really are.
+        folder, file = os.path.split(os.path.normpath(os.path.join(here, path)))  # noqa: PTH118 - not a path of ours
+        try:
+            real = Path(os.path.realpath(folder), file)
+        except ValueError:  # a NUL
+            return path
+        return real.relative_to(top).as_posix() if real.is_relative_to(top) else real.as_posix()
+
+    return name
 
 
 def _dirty(root: Path, folder: str, paths: Iterable[str]) -> bool | None:

@@ -7,6 +7,7 @@ win silently, and its composer overflows the C stack on deep nesting. So only it
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -34,12 +35,31 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _LOOKS_BOOLEAN = frozenset("True TRUE False FALSE yes Yes YES no No NO on On ON off Off OFF".split())
 # Beside control characters: line breaks of YAML 1.1 only, which its scanner would fold away or count as lines.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_RAW_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+# JSON writes characters beyond the BMP as two escapes, where YAML has one and refuses halves; and it takes some raw.
+_ONLY_IN_JSON = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+    "|[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
+)
+_LINE_END = re.compile(r"\r\n?|\n")
+# What libyaml says → what to look for.
+_SYNTAX_HINTS = {
+    "mapping values are not allowed": "quote a value that holds ': '; begin the keys of a mapping in the same column",
+    "could not find expected ':'": "a key is followed by ': ' and its value",
+    "did not find expected ',' or ']'": "divide the items by commas, and close the list with ]",
+    "did not find expected ',' or '}'": "divide the fields by commas, and close the mapping with }",
+    "found unexpected end of stream": "close the quote",
+    "did not find expected key": "begin the keys of a mapping in the same column",
+    "did not find expected '-' indicator": "begin each item of a list with '- ', in the same column",
+    "block sequence entries are not allowed": "a list begins in a line of its own",
+    "cannot start any token": "quote a value that begins with @, ` or %",
+    "found unknown escape character": "in double quotes write a backslash as \\\\, or use single quotes",
+}
 
 
 Position: TypeAlias = tuple[int, int]
-"""Line and column, from 1."""
+"""Line and column, from 1; columns count characters (code points)."""
+_Columns: TypeAlias = dict[int, list[Position]]
+"""By line: from which column on how many characters more than ours the file has."""
 
 
 @dataclass(slots=True)
@@ -88,21 +108,44 @@ class _Stop(Exception):
 
 def parse(text: str, path: str) -> tuple[list[Document], list[Diagnostic]]:
     """Read every document in `text`. Faults are returned; after a syntax fault the rest of the file is not read."""
+    columns: _Columns = {}
     if path.endswith(".json"):
-        # JSON writes characters beyond the BMP as two escapes; YAML has one escape for them and refuses halves.
-        text = _SURROGATES.sub(_join_surrogates, text)
-        text = _RAW_IN_JSON.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
-    if faults := [_unprintable(match, text, path) for match in islice(_UNPRINTABLE.finditer(text), 20)]:
+        text, columns = _as_yaml(text)
+    if faults := [_unprintable(match, text, path, columns) for match in islice(_UNPRINTABLE.finditer(text), 20)]:
         return [], faults  # of a binary file the first few say enough
-    reader = _Reader(text, path)
+    reader = _Reader(text, path, columns)
     documents: list[Document] = []
     try:
         documents.extend(reader.documents())
     except _Stop as stop:
         reader.diagnostics.append(stop.diagnostic)
     except yaml.YAMLError as error:
-        reader.diagnostics.append(_syntax(error, path, text))
+        reader.diagnostics.append(_syntax(error, path, text, columns))
     return documents, reader.diagnostics
+
+
+def position(text: str, index: int) -> Position:
+    """Where the character at `index` stands, whatever ends the lines."""
+    ends = [match.end() for match in _LINE_END.finditer(text, 0, index)]
+    return len(ends) + 1, index - (ends[-1] if ends else 0) + 1
+
+
+def _as_yaml(text: str) -> tuple[str, _Columns]:
+    """JSON that a YAML scanner takes, and how its columns differ from those of the file."""
+    pieces: list[str] = []
+    columns: _Columns = {}
+    line, column, done, longer = 1, 1, 0, 0
+    for match in _ONLY_IN_JSON.finditer(text):
+        between = text[done : match.start()]
+        if ends := list(_LINE_END.finditer(between)):
+            line, column, longer = line + len(ends), 1 - ends[-1].end(), 0
+        written = f"\\u{ord(match[0]):04x}" if match[2] is None else _join_surrogates(match)
+        column += len(between) + len(written)
+        longer += len(match[0]) - len(written)
+        columns.setdefault(line, []).append((column, longer))
+        pieces += [between, written]
+        done = match.end()
+    return "".join([*pieces, text[done:]]), columns
 
 
 def _join_surrogates(match: re.Match[str]) -> str:
@@ -110,39 +153,47 @@ def _join_surrogates(match: re.Match[str]) -> str:
     return match[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
 
-def _unprintable(match: re.Match[str], text: str, path: str) -> Diagnostic:
-    line = text.count("\n", 0, match.start()) + 1
-    column = match.start() - text.rfind("\n", 0, match.start())
+def _in_file(line: int, column: int, columns: _Columns) -> Position:
+    changes = columns.get(line)
+    before = bisect_right(changes, column, key=lambda change: change[0]) if changes else 0
+    return line, column + (changes[before - 1][1] if changes and before else 0)
+
+
+def _unprintable(match: re.Match[str], text: str, path: str, columns: _Columns) -> Diagnostic:
+    where = Location(path, *_in_file(*position(text, match.start()), columns))
     hint = f'in double quotes it can be written "\\u{ord(match[0]):04x}"'
     summary = f"the invisible character U+{ord(match[0]):04X}"
-    return Diagnostic("control-character", summary, Location(path, line, column), hint=hint)
+    return Diagnostic("control-character", summary, where, hint=hint)
 
 
-def _syntax(error: yaml.YAMLError, path: str, text: str) -> Diagnostic:
+def _syntax(error: yaml.YAMLError, path: str, text: str, columns: _Columns) -> Diagnostic:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "cannot be read as YAML"
     if mark is None:
         return Diagnostic("yaml-syntax", problem, Location(path, 1))
+    where = Location(path, *_in_file(mark.line + 1, mark.column + 1, columns))
     if "maximum nesting depth" in problem:  # libyaml looks far ahead, and since 2026 gives up there before we do
-        return Diagnostic("too-deep", _TOO_DEEP[0], Location(path, mark.line + 1, mark.column + 1), hint=_TOO_DEEP[1])
+        return Diagnostic("too-deep", _TOO_DEEP[0], where, hint=_TOO_DEEP[1])
     lines = text.splitlines()
     here = lines[mark.line] if mark.line < len(lines) else ""
     indent = here[: len(here) - len(here.lstrip())]
     began = getattr(error, "context_mark", None)
-    hint = None
+    hint = next((text for words, text in _SYNTAX_HINTS.items() if words in problem), None)
     if mark.column < len(indent) and "\t" in indent:
         problem, hint = "a tab in the indentation", "indent with spaces; YAML does not allow tabs there"
     elif began is not None and began.line < mark.line:
-        hint = f"{getattr(error, 'context', None) or 'in what'} that begins in line {began.line + 1}"
-    return Diagnostic("yaml-syntax", problem, Location(path, mark.line + 1, mark.column + 1), hint=hint)
+        more = f"; {hint}" if hint else ""
+        hint = f"{getattr(error, 'context', None) or 'in what'} that begins in line {began.line + 1}{more}"
+    return Diagnostic("yaml-syntax", problem, where, hint=hint)
 
 
 class _Reader:
     """Builds values from events. One instance reads one file."""
 
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(self, text: str, path: str, columns: _Columns) -> None:
         self._parser: Any = yaml.CSafeLoader(text)  # typed as a loader only; the scanner below it is what we use
         self._path = path
+        self._columns = columns
         self._nodes = 0
         self._text = 0
         self._deepest = 0
@@ -158,7 +209,7 @@ class _Reader:
                 self._anchors.clear()
                 value, marks = self._node(self._parser.get_event(), 0)
                 if value is None and event.explicit:
-                    marks.at = _at(event)  # an empty value begins where the next thing stands: point at its '---'
+                    marks.at = self._at(event)  # an empty value begins where the next thing stands: point at its '---'
                 yield Document(value, marks)
 
     def _node(self, event: yaml.Event, depth: int) -> tuple[Any, Marks]:
@@ -166,7 +217,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
-        marks = Marks(_at(event))
+        marks = Marks(self._at(event))
         self._refuse_tag(event, marks.at)
         if event.anchor is None:
             return self._value(event, marks, depth), marks
@@ -197,7 +248,7 @@ class _Reader:
         self._spend(event, nodes=target.nodes, text=target.text)
         self._descend(event, depth + target.height)
         # Text behind an alias is pointed at where the alias stands: that is what the reader sees.
-        return target.value, Marks(_at(event), None, target.marks.children)
+        return target.value, Marks(self._at(event), None, target.marks.children)
 
     def _spend(self, event: yaml.Event, *, nodes: int = 0, text: int = 0) -> None:
         self._nodes += nodes
@@ -228,7 +279,7 @@ class _Reader:
     def _mapping(self, marks: Marks, depth: int) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         while not isinstance(event := self._parser.get_event(), yaml.MappingEndEvent):
-            at = _at(event)
+            at = self._at(event)
             key = self._key(event, at, depth)
             value, below = self._node(self._parser.get_event(), depth + 1)
             if key is None:
@@ -315,14 +366,13 @@ class _Reader:
     ) -> None:
         self.diagnostics.append(Diagnostic(code, summary, Location(self._path, *at), severity, hint=hint))
 
+    def _at(self, event: yaml.Event) -> Position:
+        mark = event.start_mark
+        assert mark is not None  # only events that were not parsed from text have none
+        return _in_file(mark.line + 1, mark.column + 1, self._columns)
+
     def _stop(self, event: yaml.Event, code: str, summary: str, hint: str | None) -> NoReturn:
-        raise _Stop(Diagnostic(code, summary, Location(self._path, *_at(event)), hint=hint))
-
-
-def _at(event: yaml.Event) -> Position:
-    mark = event.start_mark
-    assert mark is not None  # only events that were not parsed from text have none
-    return mark.line + 1, mark.column + 1
+        raise _Stop(Diagnostic(code, summary, Location(self._path, *self._at(event)), hint=hint))
 
 
 def _cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`validate`, `plan` and `apply`: from specs to jobs."""
+"""`plan` and `apply`: from specs to jobs."""
 
 from __future__ import annotations
 
@@ -21,36 +21,6 @@ if TYPE_CHECKING:
     from reconciler.reconcile import Applied, PlanRequest, Settings
 
 _PATH = click.argument("path", required=False, metavar="[PATH]")
-
-
-@click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
-@common()
-def validate(options: Options, paths: tuple[str, ...]) -> int:
-    """Find every fault in the specs, with file, line and column.
-
-    Without PATH it reads specs/. It opens no connection. Exit code 3 when there are errors; warnings do not count.
-    """
-    from reconciler.reconcile import read_specs
-    from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
-    from reconciler.text import plural
-
-    chosen = [Path(p) for p in paths] or [specs_path(None)]
-    desired, diagnostics, loaded = read_specs(options.settings("validate"), chosen)
-    errors = sum(d.severity == "error" for d in diagnostics)
-    if diagnostics or options.json:
-        show(options, diagnostics_text(diagnostics, paint()), diagnostics_json(diagnostics))
-    where = f"in {plural(loaded.files, 'file')}"
-    verdict = f"{plural(errors, 'error')} {where}" if errors else f"{plural(len(desired), 'job')} {where}: valid"
-    note(options, verdict)
-    if loaded.unchecked:
-        names = ", ".join(loaded.unchecked[:5]) + (", …" if len(loaded.unchecked) > 5 else "")
-        note(options, f"ports and parameters not checked, since schemas/pipelines/ has no snapshot of: {names}")
-        note(options, "'reconciler pipelines pull' writes the platform's")
-    return ExitCode.INVALID if errors else ExitCode.OK
-
-
-# -- plan and apply -------------------------------------------------------------------------------
 
 
 def _planning(command: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from reconciler import __version__
-from reconciler.cli.changing import apply, plan, validate
+from reconciler.cli.changing import apply, plan
 from reconciler.cli.deciding import import_, settle
 from reconciler.cli.observing import events, outputs, status, wait
 from reconciler.cli.options import Options, common
@@ -18,6 +18,7 @@ from reconciler.cli.output import use_colour
 from reconciler.cli.reading import explain
 from reconciler.cli.rendering import render
 from reconciler.cli.service import pipelines, schema, serve
+from reconciler.cli.validating import validate
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
 from reconciler.text import one_line
 

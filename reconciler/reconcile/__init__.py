@@ -9,6 +9,7 @@ from reconciler.reconcile.explaining import explain
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan, read_specs
 from reconciler.reconcile.settings import Settings
+from reconciler.reconcile.validating import in_repository
 from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, state_of, status, wait
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "events",
     "explain",
     "import_job",
+    "in_repository",
     "outputs",
     "pipelines",
     "plan",

@@ -16,7 +16,7 @@ from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, Observation, ObservedJob, Source, State
-from reconciler.load import Loaded, load
+from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
@@ -54,7 +54,8 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         environ=settings.environ.keys(),
     )
     desired, clashes = resolve(loaded.specs)
-    return desired, [*loaded.diagnostics, *clashes, *duplicate_jobs(desired.values())], loaded
+    found = [*loaded.diagnostics, *clashes, *duplicate_jobs(desired.values())]
+    return desired, sorted(found, key=diagnostic_order), loaded
 
 
 def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:

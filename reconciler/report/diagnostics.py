@@ -15,10 +15,15 @@ def diagnostics_text(diagnostics: Iterable[Diagnostic], paint: Paint = plain) ->
     lines = []
     for d in diagnostics:
         label = paint(f"{d.severity}[{d.code}]", "red" if d.severity == "error" else "yellow")
-        where = f"{one_line(str(d.location))}: " if d.location else ""
+        where = f"{_place(str(d.location))}: " if d.location else ""
         hint = f" ({one_line(d.hint)})" if d.hint else ""
         lines.append(f"{where}{label}: {one_line(d.summary)}{hint}")
     return "\n".join(lines)
+
+
+def _place(location: str) -> str:
+    """A file name that begins with '::' would be a command to a CI system that reads the log."""
+    return one_line(f"./{location}" if location.startswith(":") else location)
 
 
 def diagnostics_json(diagnostics: Iterable[Diagnostic]) -> JsonObject:

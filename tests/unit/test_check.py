@@ -37,8 +37,25 @@ def of(**properties: Any) -> dict[str, Any]:
         (of(n={"exclusiveMaximum": 1}), {"n": 1}, "out-of-range", "less than 1"),
         (of(n={"minItems": 1}), {"n": []}, "out-of-range", "must not be empty"),
         (of(s={"pattern": "^s3://"}), {"s": "http://x"}, "invalid-value", "it must match ^s3://"),
-        (of(n={"uniqueItems": True}), {"n": [1, 1]}, "invalid-value", "non-unique"),
-        (of(n={"not": {}}), {"n": 1}, "invalid-value", "should not be valid"),
+        (of(n={"uniqueItems": True}), {"n": [1, 1]}, "invalid-value", "n[1] is the same as n[0]"),
+        (of(n={"uniqueItems": True}), {"n": [1, 1.0]}, "invalid-value", "the same item twice"),
+        (of(n={"not": {}}), {"n": 1}, "not-allowed", "n cannot be 1"),
+        (of(n={"not": {"enum": ["Score"]}}), {"n": "Score"}, "not-allowed", 'all but these are allowed: "Score"'),
+        (of(n={"pattern": "^\\w+$"}), {"n": "a\u200bb"}, "invalid-value", "n has the invisible character U+200B"),
+        (of(n={"contains": {"type": "string"}}), {"n": [1]}, "invalid-value", "does not contain"),
+        (of(n={"minProperties": 1}), {"n": {}}, "out-of-range", "must not be empty"),
+        (of(n={"propertyNames": {"pattern": "^a"}}), {"n": {"b": 1}}, "invalid-value", "it must match ^a"),
+        (of(propertyNames={"pattern": "^a"}), {"propertyNames": "b"}, "invalid-value", "propertyNames cannot be"),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": 1}, "missing-field", "'b', which goes with 'a'"),
+        (of(n={"type": "array"}), {"n": "x"}, "wrong-type", "write it as a list"),
+        (of(n=of(a={}, b={})), {"n": 1}, "wrong-type", "its fields: a, b"),
+        (of(pipeline_key={}, name={}), {"key": 1}, "unknown-field", "did you mean 'pipeline_key'?"),
+        (of(name={}), {"job": {"name": "a"}}, "unknown-field", "belongs one level up"),
+        (of(name={}), {"jobs": [{"name": "a"}]}, "unknown-field", "divided by '---'"),
+        (of(s={"maxLength": 3}), {"s": "x" * 1000}, "out-of-range", "at most 3 characters long, not 1,000"),
+        ({"additionalProperties": of(size={"type": "integer"})}, {"size": 1}, "wrong-type", "one level further down"),
+        (of(reader=of(window={})), {"window": 1}, "unknown-field", "it is a field of 'reader'"),
+        (of(k={"enum": ["Cosine", "COSINES"]}), {"k": "cosine"}, "not-allowed", "did you mean 'Cosine'?"),
         ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {}, "missing-field", "a or b; it has none"),
         ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"a": 1, "b": 2}, "conflicting-fields", "a and b"),
         ({"oneOf": [True, True]}, {}, "invalid-value", "several, of the allowed forms"),
@@ -49,6 +66,23 @@ def test_a_fault_says_what_would_be_right(schema: dict[str, Any], value: Any, co
     found, summary, hint = only(schema, value)
     assert found == code
     assert words in f"{summary} {hint}"
+
+
+def test_a_field_that_is_only_misspelt_is_not_missing_too() -> None:
+    schema = {**of(file_id={}, path={}), "oneOf": [{"required": ["file_id"]}, {"required": ["path"]}]}
+    assert [f.code for f in Checker(schema).findings({"file": "a"})] == ["unknown-field"]
+    assert [f.code for f in Checker(schema).findings({"zzz": "a"})] == ["missing-field", "unknown-field"]
+    schema = {**of(name={}, key={}), "required": ["name", "key"]}
+    assert [f.code for f in Checker(schema).findings({"job": {"name": "a", "key": "b"}})] == ["unknown-field"]
+    schema = {**of(a={}, size={}), "required": ["a", "size"]}
+    assert [(f.code, f.names) for f in Checker(schema).findings({"sise": "a"})] == [
+        ("missing-field", ("a",)),
+        ("unknown-field", ("size",)),
+    ]
+
+
+def test_a_field_that_is_missing_further_down_is_told_with_its_place() -> None:
+    assert only(of(a={"required": ["b"]}), {"a": {}})[1] == "missing field 'b' in a"
 
 
 def test_a_word_is_not_told_to_lose_quotes_that_it_does_not_have() -> None:
@@ -89,6 +123,7 @@ def test_a_large_value_is_not_repeated_whole() -> None:
 def test_suggestions_are_near() -> None:
     assert did_you_mean("paralelism", ["parallelism", "config"]) == "did you mean 'parallelism'?"
     assert did_you_mean("zebra", ["parallelism", "config"]) is None
+    assert did_you_mean("key", ["pipeline_key", "access_key"]) is None, "either could be meant"
 
 
 def test_routes_read_as_people_write_them() -> None:

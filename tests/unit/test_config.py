@@ -45,7 +45,7 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ("max_submissions: 1.5\nmax_cancellations: many\n", [("1:18", "wrong-type"), ("2:20", "invalid-value")]),
         ("api_key: secret\n", [("1:1", "unknown-field")]),
         ("- endpoint\n", [("1:1", "wrong-type")]),
-        ("endpoint: a\n---\nendpoint: b\n", [("1", "not-settings")]),
+        ("endpoint: a\n---\nendpoint: b\n", [("3:1", "not-settings")]),
         ("endpoint: a\nendpoint: b\n", [("2:1", "duplicate-key")]),
         ("endpoint: [\n", [("2:1", "yaml-syntax")]),
     ],

@@ -207,8 +207,8 @@ def test_a_name_taken_by_an_invalid_spec_of_another_file_is_told_in_the_same_run
     (folder / "b.yaml").write_text("# here\n" + SPEC.format(name="same"))
     first, second = read(folder).diagnostics
     assert first.code == "unknown-field"
-    assert (str(second.location), second.code) == ("specs/b.yaml:2:1", "duplicate-name")
-    assert "specs/a.yaml:1:1" in second.summary
+    assert (str(second.location), second.code) == ("specs/b.yaml:2:7", "duplicate-name")
+    assert "specs/a.yaml:1:7" in second.summary
 
 
 def test_a_line_break_at_the_end_of_a_name_is_seen(folder: Path) -> None:
@@ -287,11 +287,11 @@ def test_a_spec_that_its_pipeline_takes_passes_with_the_defaults_below_it(folder
     ("body", "place", "code"),
     [
         ("inputs: {dat: []}\n", "4:10", "unknown-port"),
-        ("inputs: {data: []}\n", "4:1", "missing-port"),
+        ("inputs: {data: []}\n", "4:10", "missing-port"),
         ("pipeline_version: 1.0.0\n", "1:1", "missing-port"),
         ("inputs:\n  shots: [{file_id: x}]\n", "5:11", "missing-class"),
-        ("inputs:\n  shots: [{file_id: x, metadata: {class: 5}}]\n", "5:11", "missing-class"),
-        ('inputs:\n  shots: [{file_id: x, metadata: {class: ""}}]\n', "5:11", "missing-class"),
+        ("inputs:\n  shots: [{file_id: x, metadata: {class: 5}}]\n", "5:42", "missing-class"),
+        ('inputs:\n  shots: [{file_id: x, metadata: {class: ""}}]\n', "5:42", "missing-class"),
         ("parameters:\n  wroker: {}\n", "5:3", "unknown-component"),
         ("parameters:\n  worker: {config: {modle: a}}\n", "5:21", "unknown-field"),
         ("parameters:\n  worker: {config: {model: c}}\n", "5:28", "not-allowed"),
@@ -373,3 +373,45 @@ def test_a_snapshot_cannot_make_validate_fetch_anything(folder: Path, ref: str) 
     snapshot(folder, user_schema={"$ref": ref})
     (folder / "a.yaml").write_text(GOOD)
     assert [code for _, code in told(read(folder))] == ["bad-schema"]
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    0.5,
+    "",
+    "x",
+    [],
+    {},
+    [{}],
+    [None],
+    [["a"]],
+    {"x": 1},
+    {"file_id": "a"},
+    {"path": 5},
+    {"config": 1},
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["inputs", "parameters", "reconcile", "data", "worker", "config", "reader", "metadata"]
+)
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_nothing_that_stands_in_a_wrong_place_is_an_exception(folder: Path, name: str, junk: Any) -> None:
+    """The pipeline is asked about what the spec's own schema finds faulty, as far as its shape is clear."""
+    snapshot(folder)
+
+    def put(value: Any) -> Any:
+        if isinstance(value, list):
+            return [put(item) for item in value]
+        return {k: junk if k == name else put(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    item = {"file_id": "x", "metadata": {"class": "a"}}
+    worker = {"parallelism": "2", "config": {"reader": {"size": 1}}}
+    whole = {"name": "a", "pipeline_type": "x", "pipeline_key": "demo", "inputs": {"data": [item], "shots": [item]}}
+    spec = put({**whole, "parameters": {"worker": worker}, "reconcile": {"retry": {"attempts": 2}}})
+    (folder / "a.json").write_text(json.dumps(spec))
+    loaded = read(folder)
+    assert names(loaded) == []
+    assert "not-allowed" in [code for _, code in told(loaded)]

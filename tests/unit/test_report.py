@@ -18,7 +18,7 @@ from reconciler.report.results import events_text, outputs_json, outputs_text
 from reconciler.report.style import coloured, size
 from reconciler.text import width
 
-HOSTILE = "a\x1b[31m\r\n::set-output name=x::\u202e\x00b"
+HOSTILE = "a\x1b[31m\r\n::set-output name=x::\u202e\x00b##[add-mask]c"
 
 
 def test_a_plan_puts_the_verdict_first_and_only_counts_what_is_unchanged() -> None:
@@ -58,6 +58,12 @@ def test_text_from_outside_cannot_steer_a_terminal(paint: object) -> None:
     for text in texts:
         assert "\\u001b[31m" in text
         assert not any(c in text for c in "\x1b\r\x00\u202e")
+        assert "##[" not in text, "a command to a CI runner"
+
+
+def test_a_file_name_does_not_begin_a_line_with_a_command() -> None:
+    fault = Diagnostic("unreadable", "x", Location("::add-mask::a.yaml", 1, 1))
+    assert diagnostics_text([fault]) == "./::add-mask::a.yaml:1:1: error[unreadable]: x"
 
 
 def test_json_carries_true_values() -> None:

@@ -9,7 +9,7 @@ import pytest
 from nouns import recorded, state
 
 from reconciler.job import Source, State
-from reconciler.source import read_source
+from reconciler.source import read_source, repository_names
 from reconciler.state import dumps
 
 GITHUB = {
@@ -147,3 +147,37 @@ def test_without_a_repository_or_a_commit_nothing_is_known(tmp_path: Path) -> No
     assert read_source(tmp_path, ["a.yaml"], {}) == Source()
     git(tmp_path, "init", "--quiet")
     assert read_source(tmp_path, ["a.yaml"], {}) == Source()
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("specs/a b.yaml", "ml/specs/a b.yaml"),
+        ("specs/gone.yaml", "ml/specs/gone.yaml"),
+        ("../shared/./c.yaml", "shared/c.yaml"),
+        ("link/a b.yaml", "ml/specs/a b.yaml"),
+        (".", "ml"),
+        ("a\0b", "ml/a\0b"),
+        ("a\0b/c", "a\0b/c"),
+        ("x" * 5000, "ml/" + "x" * 5000),
+    ],
+)
+def test_a_file_is_named_from_the_top_of_the_repository(work: Path, path: str, named: str) -> None:
+    (work / "link").symlink_to("specs")
+    assert repository_names(work, {})(path) == named
+    assert repository_names(work, {"GITHUB_WORKSPACE": str(work.parent.parent)})(path) == named, "git knows better"
+
+
+def test_an_absolute_path_is_named_from_the_top_when_it_is_below_it(work: Path) -> None:
+    assert repository_names(work, {})(f"{work}/specs/a.yaml") == "ml/specs/a.yaml"
+    assert repository_names(work, {})("/etc/a.yaml") == "/etc/a.yaml"
+    assert repository_names(work, {})("../../a.yaml") == str(work.parent.parent.resolve() / "a.yaml")
+
+
+def test_without_git_the_top_is_the_workspace_of_the_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    here = tmp_path / "repo" / "ml"
+    here.mkdir(parents=True)
+    assert repository_names(here, {})("specs/a.yaml") == "specs/a.yaml"
+    assert repository_names(here, {"GITHUB_WORKSPACE": str(here.parent)})("specs/a.yaml") == "ml/specs/a.yaml"
+    assert repository_names(here, {"GITHUB_WORKSPACE": "/elsewhere"})("specs/a.yaml") == "specs/a.yaml"
