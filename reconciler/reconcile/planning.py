@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from reconciler import __version__
 from reconciler.client import Client
@@ -172,4 +173,12 @@ async def _find(
 def source_of(settings: Settings, desired: Mapping[str, DesiredJob]) -> Source:
     """Where the specs, and the local files that they name, come from."""
     paths = {job.location.path for job in desired.values()} | {u.path for job in desired.values() for u in job.uploads}
-    return read_source(settings.root, paths).model_copy(update={"tool_version": __version__})
+    return checked_out(settings, paths)
+
+
+def checked_out(settings: Settings, paths: Collection[str]) -> Source:
+    """What is checked out now, with the files `paths` in it, and what runs this. Of no files nobody can say whether
+    they are what the commit has.
+    """
+    known: dict[str, Any] = {"tool_version": __version__} | ({} if paths else {"dirty": None})
+    return read_source(settings.root, paths).model_copy(update=known)
