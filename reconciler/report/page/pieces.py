@@ -20,11 +20,10 @@ def status(word: str) -> Html:
     )
 
 
-def moment(at: datetime, *, brief: bool = False) -> Html:
+def moment(at: datetime) -> Html:
     """A time in UTC."""
     at = at.astimezone(UTC)
-    text = at.strftime("%m-%d %H:%M:%S" if brief else "%Y-%m-%d %H:%M:%S UTC")
-    return element("time", text, datetime=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return element("time", at.strftime("%Y-%m-%d %H:%M:%S UTC"), datetime=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def link(address: str | None, *children: Child) -> Html:
