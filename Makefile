@@ -48,9 +48,9 @@ test: .venv/developing  ## Run the quick tests
 
 CHROMIUM = @command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)
 
-browser: .venv/developing  ## The page of the service in a real Chromium
+browser: .venv/developing  ## The page of the service, and the HTML report, in a real Chromium
 	$(CHROMIUM)
-	$(BIN)/python -m pytest -m browser tests/service/test_page_browser.py
+	$(BIN)/python -m pytest -m browser tests/service/test_page_browser.py tests/unit/test_report_browser.py
 
 screenshots: .venv/developing  ## Pictures of that page, with example jobs, in .reconciler/screenshots
 	$(CHROMIUM)

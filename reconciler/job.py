@@ -25,6 +25,15 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time with 0 to 9 digits of a second; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 class JobStatus(StrEnum):
     """The statuses that the platform documents. It may add more: an unknown one is in flight."""
 
@@ -126,6 +135,18 @@ class Unreachable:
 
 
 Observation: TypeAlias = Seen | Gone | Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLog:
+    """What the platform tells about a job that FAILED, as far as it was read. `absent` says what could not be."""
+
+    events: tuple[JsonObject, ...] = ()
+    """The newest of its events, oldest first."""
+    events_left_out: int = 0
+    inputs: tuple[JsonObject, ...] = ()
+    """Inputs that failed, the first of them, without references."""
+    absent: str | None = None
 
 
 class _Stored(BaseModel):

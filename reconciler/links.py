@@ -1,4 +1,4 @@
-"""Web addresses of lines of specs, put together here; an address that is not https is none."""
+"""Web addresses of commits and of lines of specs, put together here; an address that is not https is none."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def https(address: str | None) -> str | None:
         return None
     query = f"?{quote(parts.query, safe='=&%+/:,;')}" if parts.query else ""
     return f"https://{parts.hostname}{port}{quote(parts.path, safe='/%+:@,;=~')}{query}"
+
+
+def commit_link(source: Source) -> str | None:
+    """The page of the commit; None when its repository has none that is known."""
+    repository = https(source.repository)
+    if repository is None or not _COMMIT.fullmatch(source.commit or ""):
+        return None
+    return f"{repository}/{_prefix(source)}{'commits' if _is_bitbucket(source) else 'commit'}/{source.commit}"
 
 
 def spec_link(source: Source | None, path: str | None, line: int | None = None) -> str | None:

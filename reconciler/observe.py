@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.client import Client
@@ -88,15 +87,6 @@ def _given_inputs(rows: Iterable[JsonObject]) -> Counter[tuple[str, str, str]]:
 
 def _label(metadata: Any) -> str:
     return str(metadata.get("class", "")) if isinstance(metadata, dict) else ""
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """An RFC 3339 time with 0 to 9 digits of a second; None for anything else."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def watch(

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from reconciler.client import Client
 from reconciler.errors import PlatformError
-from reconciler.job import ObservedJob, State, is_terminal, timestamp
-from reconciler.observe import identical, parse_time
+from reconciler.job import ObservedJob, State, is_terminal, parse_time, timestamp
+from reconciler.observe import identical
 from reconciler.record import Intent, NotSubmitted, Submitted
 
 _CLOCKS = timedelta(seconds=60)

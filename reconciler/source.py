@@ -34,7 +34,7 @@ def read_source(root: Path, paths: Iterable[str], environment: Mapping[str, str]
     )
 
 
-def checked_out(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def git_names(root: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What specs can name as `git.commit` and `git.branch`; without git, or a commit, there is none."""
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     branch = _ci(environment)[2] or _git(root, "symbolic-ref", "--short", "--quiet", "HEAD")

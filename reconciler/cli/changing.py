@@ -14,9 +14,14 @@ import click
 from reconciler.cli.guarding import GUARD_OPTIONS
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import columns, note, paint, run_async, show, worst
+from reconciler.cli.reporting import Draft, draft, report_option
 from reconciler.errors import ExitCode, PlanRefused, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.apply import Outcome
+    from reconciler.job import RecordedJob
     from reconciler.plan import Plan
     from reconciler.reconcile import Applied, PlanRequest, Settings
 
@@ -76,20 +81,43 @@ def _request(path: str | None, given: Mapping[str, Any], saved: tuple[Plan, str]
 @click.option("--refresh/--no-refresh", default=True, help="Ask the platform about jobs in flight.  [default: refresh]")
 @click.option("--out", metavar="FILE", help="Save the plan for 'apply --plan FILE'.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending.")
+@report_option
 @common(formats=("markdown",))
-def plan(options: Options, path: str | None, out: str | None, detailed_exitcode: bool, **how: Any) -> int:  # noqa: FBT001
+def plan(
+    options: Options,
+    path: str | None,
+    out: str | None,
+    detailed_exitcode: bool,  # noqa: FBT001
+    report: str | None,
+    **how: Any,
+) -> int:
     """Show what apply would do, and why.
 
     Reads the specs in PATH (specs/ by default), the state, and the platform's word on jobs in flight. Takes no lock and
-    writes nothing but --out.
+    writes nothing but --out and --report.
     """
+    settings = options.settings("plan")
+    drafted = draft(options, settings, report)
+    with drafted.even_if_it_fails():
+        made = _plan(options, settings, _request(path, how), drafted)
+        if out:
+            _save_plan(options, made, out)
+    return drafted.finish(ExitCode.CHANGES if detailed_exitcode and (made.pending() or made.blocked()) else ExitCode.OK)
+
+
+def _plan(options: Options, settings: Settings, request: PlanRequest, drafted: Draft) -> Plan:
+    """Make the plan and show it."""
     from reconciler.reconcile import plan as make
+    from reconciler.reconcile import status
     from reconciler.report.diagnostics import diagnostics_text
     from reconciler.report.plans import plan_json, plan_text
-    from reconciler.report.style import to_json
 
-    made, warnings = run_async(make(options.settings("plan"), _request(path, how)))
+    made, warnings = run_async(make(settings, request))
+    drafted.planned(made)
+    if drafted.wanted:
+        drafted.records = run_async(status(settings, (), refresh=False)).records
     if warnings:
+        drafted.diagnostics = warnings
         note(options, diagnostics_text(warnings))
     if options.output_format == "markdown":
         from reconciler.report.markdown import plan_markdown
@@ -97,14 +125,19 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
         click.echo(plan_markdown(made), nl=False)
     else:
         show(options, plan_text(made, paint(), columns(sys.stdout)), plan_json(made))
-    if out:
-        try:
-            Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise PlanRefused(f"the plan cannot be saved to {out}: {error.strerror}") from error
-        refused = "Saved, although apply refuses it as it is." if made.refusals else None
-        note(options, refused or f"Saved. Carry it out with: reconciler apply --plan {out}")
-    return ExitCode.CHANGES if detailed_exitcode and (made.pending() or made.blocked()) else ExitCode.OK
+    return made
+
+
+def _save_plan(options: Options, made: Plan, out: str) -> None:
+    from reconciler.report.plans import plan_json
+    from reconciler.report.style import to_json
+
+    try:
+        Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PlanRefused(f"the plan cannot be saved to {out}: {error.strerror}") from error
+    refused = "Saved, although apply refuses it as it is." if made.refusals else None
+    note(options, refused or f"Saved. Carry it out with: reconciler apply --plan {out}")
 
 
 @click.command()
@@ -113,32 +146,45 @@ def plan(options: Options, path: str | None, out: str | None, detailed_exitcode:
 @click.option("--plan", "plan_file", metavar="FILE", help="Carry out a saved plan, exactly, or refuse.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", "wait_", is_flag=True, help="Stay until every job has ended.")
+@report_option
 @common()
-def apply(options: Options, path: str | None, plan_file: str | None, yes: bool, wait_: bool, **how: Any) -> int:  # noqa: FBT001
+def apply(
+    options: Options,
+    path: str | None,
+    plan_file: str | None,
+    yes: bool,  # noqa: FBT001
+    wait_: bool,  # noqa: FBT001
+    report: str | None,
+    **how: Any,
+) -> int:
     """Show the plan, ask, and carry it out.
 
     Submits new and changed jobs, one for each spec, and records them in the state. With --wait it stays until every job
     has ended, and exits with 4 if one FAILED or was CANCELLED.
     """
-    saved = _saved_plan(plan_file, path, how) if plan_file else None
-    request = _saved_request(saved, plan_file or "", how) if saved else _request(path, how)
     settings = options.settings("apply")
-    applied = run_async(_apply(options, settings, request, saved, yes=yes or bool(saved), wait=wait_))
-    return _report_applied(options, applied, wait=wait_, local=settings.endpoint == "local")
+    drafted = draft(options, settings, report)
+    with drafted.even_if_it_fails():
+        saved = _saved_plan(plan_file, path, how) if plan_file else None
+        request = _saved_request(saved, plan_file or "", how) if saved else _request(path, how)
+        applied = run_async(_apply(drafted, request, saved, yes=yes or bool(saved), wait=wait_))
+        drafted.applied(applied)
+        code = _report_applied(options, applied, wait=wait_, local=settings.endpoint == "local")
+    return drafted.finish(code)
 
 
-async def _apply(
-    options: Options, settings: Settings, request: PlanRequest, saved: Plan | None, *, yes: bool, wait: bool
-) -> Applied:
+async def _apply(drafted: Draft, request: PlanRequest, saved: Plan | None, *, yes: bool, wait: bool) -> Applied:
     from reconciler.cli.progress import reporting
     from reconciler.reconcile import Hooks
     from reconciler.reconcile import apply as carry_out
     from reconciler.report.plans import plan_text
     from reconciler.signals import stop_on_signals
 
+    options = drafted.options
     with reporting(options) as reporter, stop_on_signals(told_by_signal(options)) as stop:
 
         def review(made: Plan) -> bool:
+            drafted.planned(made)
             with reporter.paused():
                 # One write: a reader that goes away after it, as with '| head', stops nothing.
                 stream = sys.stderr if options.json else sys.stdout
@@ -150,8 +196,17 @@ async def _apply(
                     return True
                 return yes or _asked(len(made.pending()))
 
-        hooks = Hooks(review=review, begin=reporter.begin, outcome=reporter.outcome, news=reporter.news)
-        return await carry_out(settings, request, stop, hooks, saved=saved, wait=wait)
+        def outcome(done: Outcome) -> None:
+            drafted.outcome(done)
+            reporter.outcome(done)
+
+        def news(records: Mapping[str, RecordedJob]) -> None:
+            drafted.news(records)
+            reporter.news(records)
+
+        hooks = Hooks(review=review, begin=reporter.begin, outcome=outcome, news=news)
+        settings, wanted = drafted.settings, drafted.wanted
+        return await carry_out(settings, request, stop, hooks, saved=saved, wait=wait, with_failures=wanted)
 
 
 def _asked(count: int) -> bool:

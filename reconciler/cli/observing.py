@@ -11,9 +11,13 @@ import click
 from reconciler.cli.changing import told_by_signal
 from reconciler.cli.options import Duration, Options, common
 from reconciler.cli.output import note, paint, run_async, show, worst
+from reconciler.cli.reporting import Draft, draft, report_option
 from reconciler.errors import ExitCode, PlatformError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.job import RecordedJob
     from reconciler.reconcile import Status
 
 _NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -22,46 +26,78 @@ _NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.command()
 @_NAMES
 @click.option("--refresh/--no-refresh", default=True, help="Ask the platform, or show what is recorded.")
-@common()
-def status(options: Options, names: tuple[str, ...], refresh: bool) -> int:  # noqa: FBT001
+@report_option
+@common(formats=("junit",))
+def status(options: Options, names: tuple[str, ...], refresh: bool, report: str | None) -> int:  # noqa: FBT001
     """Observe jobs in flight, write it back, and show all jobs, or those named.
 
     Jobs that have ended are not asked for again.
     """
     from reconciler.reconcile import status as observe
 
-    return _report(options, run_async(observe(options.settings("status"), names, refresh=refresh)), failed=False)
+    drafted = draft(options, options.settings("status"), report)
+    with drafted.even_if_it_fails():
+        told = drafted.wanted or options.output_format == "junit"
+        seen = run_async(observe(drafted.settings, names, refresh=refresh, with_failures=told))
+        code = _report(drafted, seen, failed=False)
+    return drafted.finish(code)
 
 
 @click.command()
 @_NAMES
 @click.option("--timeout", "limit", type=Duration(), help="Stop waiting after this long, with exit code 5; jobs go on.")
 @click.option("--fail-fast", is_flag=True, help="Stop waiting when one job has FAILED or was CANCELLED.")
-@common(without=("timeout",))
-def wait(options: Options, names: tuple[str, ...], limit: float | None, fail_fast: bool) -> int:  # noqa: FBT001
+@report_option
+@common(without=("timeout",), formats=("junit",))
+def wait(
+    options: Options,
+    names: tuple[str, ...],
+    limit: float | None,
+    fail_fast: bool,  # noqa: FBT001
+    report: str | None,
+) -> int:
     """Wait until all jobs, or those named, have ended.
 
     Exits with 4 if one FAILED or was CANCELLED. The embedded service runs jobs while this waits.
     """
-    return _report(options, run_async(_wait(options, names, limit, fail_fast=fail_fast)), failed=True)
+    drafted = draft(options, options.settings("wait"), report)
+    with drafted.even_if_it_fails():
+        code = _report(drafted, run_async(_wait(drafted, names, limit, fail_fast=fail_fast)), failed=True)
+    return drafted.finish(code)
 
 
-async def _wait(options: Options, names: Sequence[str], limit: float | None, *, fail_fast: bool) -> Status:
+async def _wait(drafted: Draft, names: Sequence[str], limit: float | None, *, fail_fast: bool) -> Status:
     from reconciler.cli.progress import reporting
     from reconciler.reconcile import Hooks
     from reconciler.reconcile import wait as watch
     from reconciler.signals import stop_on_signals
 
+    options = drafted.options
+    told = drafted.wanted or options.output_format == "junit"
     with reporting(options) as reporter, stop_on_signals(told_by_signal(options)) as stop:
-        hooks = Hooks(news=reporter.news)
-        return await watch(options.settings("wait"), names, stop, hooks, timeout=limit, fail_fast=fail_fast)
+
+        def news(records: Mapping[str, RecordedJob]) -> None:
+            drafted.news(records)
+            reporter.news(records)
+
+        hooks = Hooks(news=news)
+        settings = drafted.settings
+        return await watch(settings, names, stop, hooks, timeout=limit, fail_fast=fail_fast, with_failures=told)
 
 
-def _report(options: Options, seen: Status, *, failed: bool) -> int:
+def _report(drafted: Draft, seen: Status, *, failed: bool) -> int:
     from reconciler.reconcile.session import unknown_hint
     from reconciler.report.jobs import jobs_json, jobs_text
 
-    show(options, jobs_text(seen.records, paint()), jobs_json(seen.records))
+    drafted.seen(seen)
+    options = drafted.options
+    if options.output_format == "junit":
+        from reconciler.report.junit import jobs_junit
+
+        now = drafted.settings.now()
+        click.echo(jobs_junit(seen.records, seen.failures, seen.unsettled, seen.notes, now), nl=False)
+    else:
+        show(options, jobs_text(seen.records, paint()), jobs_json(seen.records))
     codes = []
     for text in seen.notes:
         note(options, f"warning: {text}")

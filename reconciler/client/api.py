@@ -129,8 +129,27 @@ class Client:
     async def events(self, job_id: str) -> list[JsonObject]:
         """The job's events, oldest first, each once. Raises `PlatformError`."""
         rows = [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/events", "events", {})]
-        unique = {(str(r.get("created_at")), r.get("id") if type(r.get("id")) is int else 0, str(r)): r for r in rows}
-        return [unique[key] for key in sorted(unique)]
+        return _sorted_events(rows)
+
+    async def newest_events(self, job_id: str, count: int) -> tuple[list[JsonObject], int]:
+        """The newest events, at most `count`, oldest first, and how many older ones there are: two requests at most.
+
+        Raises `PlatformError`. Which end a platform lists first is not documented, so both are read.
+        """
+        path = f"/batch/jobs/{quote(job_id, safe='')}/events"
+        rows, total = await self._page(path, "events", {"offset": 0, "limit": PAGE})
+        if total is not None and total > len(rows) and rows:
+            offset = max(len(rows), total - PAGE)
+            rows += (await self._page(path, "events", {"offset": offset, "limit": PAGE}))[0]
+        events = _sorted_events(rows)
+        return events[-count:], max(total or 0, len(events)) - min(count, len(events))
+
+    async def failed_inputs(self, job_id: str, count: int) -> list[JsonObject]:
+        """The first inputs that failed, at most `count`, without their references. Raises `PlatformError`."""
+        path = f"/batch/jobs/{quote(job_id, safe='')}/inputs"
+        rows, _ = await self._page(path, "inputs", {"status": "failed", "offset": 0, "limit": PAGE})
+        failed = [row for row in rows if row.get("status") == "failed"]
+        return [{k: v for k, v in row.items() if k != "data"} for row in failed[:count]]
 
     async def outputs(self, job_id: str) -> list[JsonObject]:
         """The job's outputs with their references, which are secrets. Raises `PlatformError`."""
@@ -172,13 +191,7 @@ class Client:
         """All rows, over the pages. Raises `PlatformError`, also for a list that may lack rows: it could hide a job."""
         offset, seen = 0, set[str]()
         for _ in range(_PAGES):
-            response = await self._transport.ask("GET", path, params={**query, "offset": offset, "limit": PAGE})
-            if not response.ok:
-                raise response.error(f"GET {path}")
-            page = wire.rows(response.value, key)
-            if page is None:
-                raise PlatformUnavailable(f"GET {path}: the answer is not a list of {key}")
-            items, total = page
+            items, total = await self._page(path, key, {**query, "offset": offset, "limit": PAGE})
             new = {_row_key(item) for item in items} - seen
             seen |= new
             for item in items:
@@ -192,6 +205,16 @@ class Client:
                     return
                 raise PlatformUnavailable(f"GET {path}: a page holds nothing new; the platform may ignore the offset")
         raise PlatformUnavailable(f"GET {path}: more than {_PAGES:,} pages; the platform may repeat itself")
+
+    async def _page(self, path: str, key: str, query: Mapping[str, Any]) -> tuple[list[JsonObject], int | None]:
+        """The rows of one page, and the total that it claims. Raises `PlatformError`."""
+        response = await self._transport.ask("GET", path, params=query)
+        if not response.ok:
+            raise response.error(f"GET {path}")
+        page = wire.rows(response.value, key)
+        if page is None:
+            raise PlatformUnavailable(f"GET {path}: the answer is not a list of {key}")
+        return page
 
     async def has_file(self, upload: Upload) -> bool:
         """Whether the platform has this content already. Raises `PlatformError`."""
@@ -227,6 +250,12 @@ class Client:
         with path.open("xb") as file:
             await self._transport.download(ref, file.write)
             return file.tell()
+
+
+def _sorted_events(rows: list[JsonObject]) -> list[JsonObject]:
+    """Each event once, oldest first."""
+    unique = {(str(r.get("created_at")), r.get("id") if type(r.get("id")) is int else 0, str(r)): r for r in rows}
+    return [unique[key] for key in sorted(unique)]
 
 
 def _row_key(row: JsonObject) -> str:

@@ -7,7 +7,7 @@ from reconciler.reconcile.applying import Applied, apply
 from reconciler.reconcile.deciding import import_job, settle_by_hand
 from reconciler.reconcile.explaining import explain
 from reconciler.reconcile.pipelines import pipelines, pull_pipelines
-from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan, read_specs
+from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, plan, read_specs
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.validating import in_repository
 from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, state_of, status, wait
@@ -19,6 +19,7 @@ __all__ = [
     "Settings",
     "Status",
     "apply",
+    "checked_out",
     "desired_jobs",
     "download",
     "events",

@@ -10,9 +10,10 @@ from pathlib import Path
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
-from reconciler.job import RecordedJob, Source, State, Unreachable
+from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
 from reconciler.plan import SUBMITS, Action, Plan
+from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
@@ -34,10 +35,21 @@ class Applied:
     left: ReconcilerError | None = None
     notes: tuple[str, ...] = ()
     unobserved: int = 0
+    failures: Mapping[str, FailureLog] = field(default_factory=dict)
+    """What the platform tells about jobs that FAILED, by name, when it was asked for."""
+    serial: int = 0
+    """Of the state, now."""
 
 
 async def apply(
-    settings: Settings, request: PlanRequest, stop: Stop, hooks: Hooks, *, saved: Plan | None = None, wait: bool = False
+    settings: Settings,
+    request: PlanRequest,
+    stop: Stop,
+    hooks: Hooks,
+    *,
+    saved: Plan | None = None,
+    wait: bool = False,
+    with_failures: bool = False,
 ) -> Applied:
     """Plan, review, carry out, record; with `wait` also observe until every job of the specs has ended.
 
@@ -76,7 +88,19 @@ async def apply(
             left = await watch_records(session, chosen, stop, hooks.news)
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
         unobserved = sum(isinstance(seen, Unreachable) for seen in observed.values())
-        return Applied(made, tuple(outcomes.values()), records, left=left, notes=session.notes, unobserved=unobserved)
+        failures: Mapping[str, FailureLog] = {}
+        if with_failures and stop.error() is None:
+            failures = await read_failures(session.client, records, stop)
+        return Applied(
+            made,
+            tuple(outcomes.values()),
+            records,
+            left=stop.error() or left,
+            notes=session.notes,
+            unobserved=unobserved,
+            failures=failures,
+            serial=session.state.serial,
+        )
 
 
 def _refuse(made: Plan) -> None:

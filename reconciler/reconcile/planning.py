@@ -6,9 +6,10 @@ import contextlib
 import functools
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from reconciler import __version__
 from reconciler.client import Client
@@ -23,7 +24,7 @@ from reconciler.reconcile.session import folded_record, hidden, open_names, read
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import resolve
 from reconciler.secrets import digests
-from reconciler.source import checked_out, read_source
+from reconciler.source import git_names, read_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         paths,
         root=settings.root,
         pipelines=settings.root / "schemas" / "pipelines",
-        scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: checked_out(settings.root))},
+        scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: git_names(settings.root))},
         policies=settings.policies,
         environ=settings.environ.keys(),
     )
@@ -185,4 +186,12 @@ async def _find(
 def source_of(settings: Settings, desired: Mapping[str, DesiredJob]) -> Source:
     """Where the specs, and the local files that they name, come from."""
     paths = {job.location.path for job in desired.values()} | {u.path for job in desired.values() for u in job.uploads}
-    return read_source(settings.root, paths).model_copy(update={"tool_version": __version__})
+    return checked_out(settings, paths)
+
+
+def checked_out(settings: Settings, paths: Collection[str]) -> Source:
+    """What is checked out now, with the files `paths` in it, and what runs this. Of no files nobody can say whether
+    they are what the commit has.
+    """
+    known: dict[str, Any] = {"tool_version": __version__} | ({} if paths else {"dirty": None})
+    return read_source(settings.root, paths).model_copy(update=known)

@@ -11,9 +11,10 @@ from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.client import Client
 from reconciler.errors import PlanRefused, PlatformUnavailable, ReconcilerError, StateLocked, TimedOut
-from reconciler.job import JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable
+from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable
 from reconciler.observe import in_flight, observe, output_names, watch
 from reconciler.plan import Plan
+from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Observed, fold
@@ -38,16 +39,25 @@ class Status:
     unsettled: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left: ReconcilerError | None = None
+    failures: Mapping[str, FailureLog] = field(default_factory=dict)
+    """What the platform tells about jobs that FAILED, by name, when it was asked for."""
+    serial: int = 0
+    """Of the state."""
 
 
-async def status(settings: Settings, names: Sequence[str], *, refresh: bool = True) -> Status:
+async def status(
+    settings: Settings, names: Sequence[str], *, refresh: bool = True, with_failures: bool = False
+) -> Status:
     """Observe what is in flight, write it back and show it. While another command holds the lock, only show it."""
     if refresh:
         try:
             async with open_session(settings) as session:
                 chosen = _chosen(session.state, names)
                 notes = await _refresh(session, chosen)
-                return Status(_chosen(session.state, names), session.unresolved, (*session.notes, *notes))
+                seen = _chosen(session.state, names)
+                failures = await read_failures(session.client, seen) if with_failures else {}
+                notes = (*session.notes, *notes)
+                return Status(seen, session.unresolved, notes, failures=failures, serial=session.state.serial)
         except StateLocked as locked_by:
             note = f"shown without writing it back: {locked_by.message}"
         state, leftover = read_record(settings)
@@ -55,11 +65,13 @@ async def status(settings: Settings, names: Sequence[str], *, refresh: bool = Tr
         chosen = _chosen(folded.state, names)
         async with settings.connect() as client:
             entries, notes = observation_entries(await observe(client, in_flight(chosen)), chosen, settings)
-        return Status(_chosen(fold(folded.state, entries).state, names), {}, (note, *notes))
+            seen = _chosen(fold(folded.state, entries).state, names)
+            failures = await read_failures(client, seen) if with_failures else {}
+        return Status(seen, {}, (note, *notes), failures=failures, serial=folded.state.serial)
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
     unsettled = {i.name: "interrupted; apply or status settles it" for i in folded.unresolved}
-    return Status(_chosen(folded.state, names), unsettled)
+    return Status(_chosen(folded.state, names), unsettled, serial=folded.state.serial)
 
 
 async def wait(
@@ -70,12 +82,17 @@ async def wait(
     *,
     timeout: float | None = None,
     fail_fast: bool = False,
+    with_failures: bool = False,
 ) -> Status:
     """Observe until all jobs have ended, at most `timeout` seconds, or with `fail_fast` until one has failed."""
     async with open_session(settings, run_jobs=True) as session:
         chosen = _chosen(session.state, names)
         left = await watch_records(session, chosen, stop, hooks.news, timeout=timeout, fail_fast=fail_fast)
-        return Status(_chosen(session.state, names), session.unresolved, session.notes, left)
+        seen = _chosen(session.state, names)
+        failures: Mapping[str, FailureLog] = {}
+        if with_failures and stop.error() is None:
+            failures = await read_failures(session.client, seen, stop)
+        return Status(seen, session.unresolved, session.notes, stop.error() or left, failures, session.state.serial)
 
 
 def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:

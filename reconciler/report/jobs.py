@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from reconciler.job import JsonObject, RecordedJob, is_terminal
 from reconciler.report.style import Paint, plain
+from reconciler.report.times import duration, ran_for
 from reconciler.text import one_line, pad, plural, width
 
 _STATUS_COLOURS: Mapping[str, Any] = {"COMPLETED": "green", "FAILED": "red", "CANCELLED": "yellow", "RUNNING": "cyan"}
@@ -19,11 +19,11 @@ def jobs_text(records: Mapping[str, RecordedJob], paint: Paint = plain) -> str:
     """A table of jobs with a count on top; the errors of failed jobs stand below it."""
     if not records:
         return "No jobs are recorded. 'reconciler apply' submits what the specs ask for."
-    counts = Counter(_status(r) for r in records.values())
+    counts = Counter(status_of(r) for r in records.values())
     lines = [f"{plural(len(records), 'job')}: " + ", ".join(f"{n:,} {s}" for s, n in counts.most_common())]
     rows = [("NAME", "STATUS", "TOOK", "QUEUE", "JOB", "SUBMITTED")]
     rows += [
-        (one_line(name, 60), _status(r), _took(r), _queue(r), one_line(r.job_id, 40), r.submitted_at or "")
+        (one_line(name, 60), status_of(r), _took(r), queue_of(r), one_line(r.job_id, 40), r.submitted_at or "")
         for name, r in records.items()
     ]
     used = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]  # an empty column only takes room
@@ -36,37 +36,43 @@ def jobs_text(records: Mapping[str, RecordedJob], paint: Paint = plain) -> str:
             cells[1] = paint(cells[1], colour)
         lines.append("  ".join(cells).rstrip())
     lines.extend(
-        f"{paint('error', 'red')}: {one_line(name, 60)}: {_error_text(r)}"
+        f"{paint('error', 'red')}: {one_line(name, 60)}: {error_text(r)}"
         for name, r in records.items()
         if r.status == "FAILED" and r.observed.get("error")
     )
     return "\n".join(lines)
 
 
-def _status(record: RecordedJob) -> str:
+def status_of(record: RecordedJob) -> str:
+    """The status as it is shown: GONE for a job that the platform does not have any more."""
     return "GONE" if record.gone else one_line(record.status, 30)
 
 
-def _queue(record: RecordedJob) -> str:
+def by_status(records: Mapping[str, RecordedJob]) -> list[tuple[str, int]]:
+    """How many jobs there are of each status: what ended badly first, then what is in flight."""
+    counts = Counter(status_of(record) for record in records.values())
+    badly = ("FAILED", "GONE", "CANCELLED")
+    order = sorted(counts, key=lambda word: (*(word != bad for bad in badly), is_terminal(word), word))
+    return [(word, counts[word]) for word in order]
+
+
+def queue_of(record: RecordedJob) -> str:
+    """`position/depth` of a job that waits; empty when it does not, or it is not known."""
     position, depth = record.observed.get("queue_position"), record.observed.get("queue_depth")
     known = isinstance(position, int) and isinstance(depth, int) and not is_terminal(record.status)
     return f"{position}/{depth}" if known else ""
 
 
 def _took(record: RecordedJob) -> str:
-    ended = record.observed.get(f"{record.status.lower()}_at")
-    try:
-        delta = datetime.fromisoformat(str(ended)) - datetime.fromisoformat(str(record.observed.get("started_at")))
-    except (ValueError, TypeError):
-        return ""
-    seconds = max(0, delta.total_seconds())
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    seconds = ran_for(record)
+    return "" if seconds is None else duration(seconds)
 
 
-def _error_text(record: RecordedJob) -> str:
+def error_text(record: RecordedJob) -> str:
+    """The error of a job, with its code and what the platform suggests, in one line; empty when there is none."""
     error = record.observed.get("error")
     if not isinstance(error, dict):
-        return one_line(str(error))
+        return one_line(str(error)) if error else ""
     code = f" [{error['code']}]" if isinstance(error.get("code"), str) else ""
     message = error.get("message") or json.dumps(error, ensure_ascii=False)
     suggestion = f" ({error['suggestion']})" if isinstance(error.get("suggestion"), str) else ""
@@ -97,5 +103,5 @@ def jobs_json(records: Mapping[str, RecordedJob]) -> JsonObject:
 
 def progress_text(records: Mapping[str, RecordedJob]) -> str:
     """The statuses of jobs in a few words: `2 RUNNING · 3 COMPLETED`."""
-    counts = Counter(_status(r) for r in records.values())
+    counts = Counter(status_of(r) for r in records.values())
     return " · ".join(f"{n:,} {s}" for s, n in sorted(counts.items(), key=lambda item: (is_terminal(item[0]), item[0])))

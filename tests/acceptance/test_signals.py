@@ -94,6 +94,20 @@ def test_the_first_signal_stops_in_good_order(scene: Scene, number: int, code: i
     scene.put_right()
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+def test_an_interrupted_apply_has_its_report(scene: Scene, signals: int) -> None:
+    process = scene.stuck_in_the_third("--report", "out.html")
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    page = (scene.folder / "out.html").read_text()
+    for words in ("2 done", "2 skipped", "1 unknown", "interrupted before it began", "job-4"):
+        assert words in page
+    scene.put_right()
+
+
 def test_the_second_signal_stops_at_once(scene: Scene) -> None:
     process = scene.stuck_in_the_third()
     process.send_signal(signal.SIGINT)

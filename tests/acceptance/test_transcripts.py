@@ -24,7 +24,8 @@ NUMBERED = {
     "FINGERPRINT": re.compile(r"sha256:[0-9a-f]{64}"),
 }
 REPLACED = (
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
+    (re.compile(r'(?<= time=")(?!0\.000)\d+\.\d+'), "SECONDS"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "http://PLATFORM"),
     (re.compile(r"\[err-[^\]]+\]"), "[ERROR-UID]"),
     (re.compile(r" +\d+\.\d s(  |$)", re.MULTILINE), r"  SECONDS\1"),

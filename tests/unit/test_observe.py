@@ -16,8 +16,8 @@ from nouns import recorded
 
 from reconciler.client import Client, Transport
 from reconciler.errors import PlatformError
-from reconciler.job import Gone, Observation, Seen, Unreachable
-from reconciler.observe import in_flight, observe, output_names, parse_time, watch
+from reconciler.job import Gone, Observation, Seen, Unreachable, parse_time
+from reconciler.observe import in_flight, observe, output_names, watch
 
 
 def job_id(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""A real Chromium for tests of the page."""
+"""A real Chromium for tests of pages."""
 
 from __future__ import annotations
 
