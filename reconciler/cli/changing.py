@@ -82,7 +82,7 @@ def _request(path: str | None, given: Mapping[str, Any], saved: tuple[Plan, str]
 @click.option("--out", metavar="FILE", help="Save the plan for 'apply --plan FILE'.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when changes are pending.")
 @report_option
-@common(formats=("markdown",))
+@common(formats=("markdown", "codequality", "junit"))
 def plan(
     options: Options,
     path: str | None,
@@ -119,10 +119,8 @@ def _plan(options: Options, settings: Settings, request: PlanRequest, drafted: D
     if warnings:
         drafted.diagnostics = warnings
         note(options, diagnostics_text(warnings))
-    if options.output_format == "markdown":
-        from reconciler.report.markdown import plan_markdown
-
-        click.echo(plan_markdown(made), nl=False)
+    if document := _plan_report(made, options.output_format):
+        click.echo(document, nl=False)
     else:
         show(options, plan_text(made, paint(), columns(sys.stdout)), plan_json(made))
     return made
@@ -138,6 +136,24 @@ def _save_plan(options: Options, made: Plan, out: str) -> None:
         raise PlanRefused(f"the plan cannot be saved to {out}: {error.strerror}") from error
     refused = "Saved, although apply refuses it as it is." if made.refusals else None
     note(options, refused or f"Saved. Carry it out with: reconciler apply --plan {out}")
+
+
+def _plan_report(made: Plan, output_format: str | None) -> str | None:
+    """The plan as another system reads it; None for text and JSON."""
+    if output_format == "markdown":
+        from reconciler.report.markdown import plan_markdown
+
+        return plan_markdown(made)
+    if output_format == "codequality":
+        from reconciler.report.codequality import plan_codequality
+        from reconciler.report.style import to_json
+
+        return to_json(plan_codequality(made)) + "\n"
+    if output_format == "junit":
+        from reconciler.report.planjunit import plan_junit
+
+        return plan_junit(made)
+    return None
 
 
 @click.command()

@@ -44,9 +44,8 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
     "output_format": click.option(
         "--format",
         "output_format",
-        type=click.Choice(["text", "json", "markdown", "github", "sarif", "junit"]),
-        help="What stdout carries; markdown is for plan, github and sarif for validate, junit for status and wait.  "
-        "[default: text]",
+        type=click.Choice(["text", "json", "markdown", "codequality", "junit", "github", "sarif"]),
+        help="What stdout carries; text and json everywhere, the others where a command says so.  [default: text]",
     ),
     "quiet": click.option("-q", "--quiet", is_flag=True, default=None, help="Neither progress nor hints on stderr."),
     "verbose": click.option(

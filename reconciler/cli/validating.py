@@ -21,12 +21,13 @@ _SCHEMAS = 3  # schemas that are named below the faults
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--explain", metavar="CODE", help="Say what a diagnostic code means, with an example; reads no specs.")
-@common(formats=("github", "sarif"))
+@common(formats=("github", "sarif", "codequality"))
 def validate(options: Options, paths: tuple[str, ...], explain: str | None) -> int:
     """Find every fault in the specs, with file, line and column.
 
     Without PATH it reads specs/. It opens no connection. Exit code 3 when there are errors; warnings do not count.
-    --format github annotates a pull request from a workflow step, --format sarif is for code scanning.
+    --format github annotates a pull request from a workflow step, --format sarif is for code scanning,
+    --format codequality for a merge request of GitLab.
     """
     from reconciler.reconcile import read_specs
 
@@ -68,6 +69,11 @@ def _show(options: Options, diagnostics: Sequence[Diagnostic]) -> None:
 
         if diagnostics:
             click.echo(diagnostics_github(in_repository(Path.cwd(), diagnostics)))
+    elif options.output_format == "codequality":
+        from reconciler.report.codequality import diagnostics_codequality
+        from reconciler.report.style import to_json
+
+        click.echo(to_json(diagnostics_codequality(in_repository(Path.cwd(), diagnostics))))
     elif diagnostics or options.json:
         from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 
