@@ -6,7 +6,7 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance
+.PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,10 @@ test: .venv/developing  ## Run the quick tests
 
 CHROMIUM = @command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium)
 
+action: .venv/developing  ## The GitHub Action, the GitLab template and the pre-commit hook, step by step (minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_action.py tests/acceptance/test_gitlab.py \
+		tests/acceptance/test_installed.py
+
 browser: .venv/developing  ## The page of the service, and the HTML report, in a real Chromium
 	$(CHROMIUM)
 	$(BIN)/python -m pytest -m browser tests/service/test_page_browser.py tests/unit/test_report_browser.py
@@ -81,6 +85,8 @@ check: .venv/developing  ## Run the linters and the type checker
 	@for folder in reconciler/service/pipelines/*/; do \
 		(cd "$$folder" && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" *.py) || exit 1; done
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --no-progress --persona pedantic --quiet action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 
 schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots anew
 	@mkdir -p schemas/pipelines
