@@ -18,6 +18,7 @@ from reconciler.cli.output import use_colour
 from reconciler.cli.reading import explain
 from reconciler.cli.rendering import render
 from reconciler.cli.service import pipelines, schema, serve
+from reconciler.cli.starting import init
 from reconciler.cli.validating import validate
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
 from reconciler.text import one_line
@@ -63,6 +64,7 @@ for command in (
     import_,
     schema,
     pipelines,
+    init,
     serve,
 ):
     cli.add_command(command)
