@@ -39,7 +39,9 @@ def comment(runner: Runner) -> int:
         )
         runner.annotate("notice", f"no comment was made: {why}; the plan is in the summary of this run")
         return ExitCode.OK
-    mark = marker(runner.input("working-directory"), runner.input("path"), runner.input("endpoint"))
+    mark = marker(
+        runner.input("working-directory"), runner.input("path"), runner.environment_name or runner.input("endpoint")
+    )
     env = runner.environment
     api = env.get("GITHUB_API_URL", "https://api.github.com")
     try:

@@ -160,7 +160,7 @@ def _without_key(runner: Runner) -> bool:
 
     env = runner.environment
     endpoint = runner.input("endpoint") or env.get("RECONCILER_ENDPOINT") or env.get("ATAI_API_ENDPOINT")
-    return (endpoint or read_config(runner.folder).get("endpoint")) != "local"
+    return (endpoint or read_config(runner.folder, runner.environment_name).get("endpoint")) != "local"
 
 
 def _path(runner: Runner) -> list[str]:
@@ -169,7 +169,7 @@ def _path(runner: Runner) -> list[str]:
 
 def _reconciler(runner: Runner, arguments: list[str], *, show: bool) -> Finished:
     common = []
-    for option in ("endpoint", "state"):
+    for option in ("environment", "endpoint", "state"):
         if runner.input(option):
             common += [f"--{option}", runner.input(option)]
     return run([*common, *arguments], runner.folder, runner.environment, show=show)

@@ -36,6 +36,11 @@ class Runner:
         return value == "true"
 
     @property
+    def environment_name(self) -> str | None:
+        """The environment of `reconciler.yaml` that is asked for."""
+        return self.input("environment") or self.environment.get("RECONCILER_ENVIRONMENT") or None
+
+    @property
     def on_github(self) -> bool:
         return self.environment.get("GITHUB_ACTIONS") == "true"
 

@@ -162,7 +162,9 @@ def _paths(runner: Runner, repository: Repository) -> tuple[str, str]:
     from reconciler.reconcile.settings import Settings
 
     chosen = runner.input("state") or runner.environment.get("RECONCILER_STATE")
-    state = runner.folder.resolve() / (chosen or read_config(runner.folder).get("state") or ".reconciler/state.json")
+    state = runner.folder.resolve() / (
+        chosen or read_config(runner.folder, runner.environment_name).get("state") or ".reconciler/state.json"
+    )
     try:
         path = state.parent.resolve().relative_to(repository.top.resolve()) / state.name
     except ValueError as error:

@@ -355,6 +355,14 @@ def test_a_push_to_the_default_branch_applies_and_pushes_the_state(world: World)
 
 
 @slow
+def test_an_environment_has_a_state_of_its_own(world: World) -> None:
+    world.commit({"reconciler.yaml": "environments:\n  staging: {state: .reconciler/staging.json}\n"})
+    ran = world.push(world.checkout(), commit_state="true", environment="staging")
+    assert ran.ok, ran.log
+    assert list(world.on_main(".reconciler/staging.json")["jobs"]) == ["alpha"]
+
+
+@slow
 def test_another_branch_is_only_planned(world: World) -> None:
     ran = world.run(world.checkout(), "push", {"repository": {"full_name": "octo/jobs", "default_branch": "trunk"}})
     assert ran.ok
