@@ -21,6 +21,7 @@ from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import Adopted, Forgotten, Intent, Moved, NotSubmitted, Observed, Retried, Submitted, token
 from reconciler.secrets import digests
+from reconciler.transfer import named, transfer_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Tools:
     journal: Journal
     lineage: str
     root: Path
+    folder: Path
+    """Where files that go from job to job lie for a moment."""
     now: Callable[[], datetime]
     stop: asyncio.Event
     source: Source | None = None
@@ -133,7 +136,11 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     assert action.request is not None
     assert action.generation is not None
     assert action.fingerprint is not None
-    tools.client.secrets.fill(action.request)  # before anything is cancelled for it
+    sent = action.request
+    if action.sources:
+        sent, taken = await named(tools.client, sent, action.sources)
+        await transfer_all(tools.client, taken, tools.folder, tools.parallelism)
+    tools.client.secrets.fill(sent)  # before anything is cancelled for it
     for upload in action.uploads:
         await _upload(upload, tools)
     if action.cancels:
@@ -149,6 +156,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             generation=action.generation,
             token=mark,
             request=action.request,
+            sent=sent if sent != action.request else None,
             secrets=digests(tools.lineage, action.secrets, tools.client.secrets.environment),
             spec_path=action.spec_path or "",
             line=action.line,
@@ -158,14 +166,14 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             platform_time=timestamp(platform_now) if platform_now else None,
         )
     )
-    result = await tools.client.submit(action.name, action.request, mark)
+    result = await tools.client.submit(action.name, sent, mark)
     try:
         return await _record_submission(action, result, mark, tools)
     except StateError as error:
         # It was sent, and could not be written down: the next run settles it by its intent.
         tools.stop.set()
-        sent = f"{result.job.id}: " if isinstance(result, Made) else ""
-        return _unknown(action, f"{sent}{error.message}")
+        made = f"{result.job.id}: " if isinstance(result, Made) else ""
+        return _unknown(action, f"{made}{error.message}")
 
 
 async def _record_submission(action: Action, result: Submission, mark: str, tools: Tools) -> Outcome:

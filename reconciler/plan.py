@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconciler.chains import source_names
 from reconciler.check import did_you_mean
 from reconciler.compare import Change, compare, declared_in
 from reconciler.duplicates import Asked, asked, listed, same_work
@@ -71,6 +72,10 @@ class Action(_Value):
     blocked: ActionKind | None = Field(None, description="What is not done, since the job is protected.")
     override: str | None = Field(None, description="The command line that does what is blocked all the same.")
     observed: JsonObject | None = Field(None, description="The platform job to adopt.")
+    waits_for: tuple[str, ...] = Field((), description="Jobs that must have COMPLETED before this is done.")
+    sources: dict[str, str] = Field(
+        default_factory=dict, description="Ids of the COMPLETED jobs whose outputs `request` takes, by name."
+    )
 
     @property
     def unchanged(self) -> bool:
@@ -95,6 +100,14 @@ class Plan(_Value):
     def pending(self) -> tuple[Action, ...]:
         """The actions that do something."""
         return tuple(a for a in self.actions if a.action not in PASSIVE)
+
+    def ready(self) -> tuple[Action, ...]:
+        """The actions that do something now."""
+        return tuple(a for a in self.pending() if not a.waits_for)
+
+    def waiting(self) -> tuple[Action, ...]:
+        """The actions that do something when other jobs have COMPLETED."""
+        return tuple(a for a in self.pending() if a.waits_for)
 
     def blocked(self) -> tuple[Action, ...]:
         """The protected jobs about which something else would be done."""
@@ -135,7 +148,7 @@ class Facts:
     unresolved: Mapping[str, str] = field(default_factory=dict)
     """Fingerprints of submissions whose outcome is unknown, by name."""
     elsewhere: frozenset[str] = frozenset()
-    """Recorded jobs whose specs were not asked for."""
+    """Jobs whose specs were not asked for: nothing is done about them."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Digests of what the environment has now, by variable."""
 
@@ -153,6 +166,8 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
         names = [n for n in names if n in how.targets or sources.get(n) in how.targets]
     sources = {new: old for old, new in moves.items()}
     actions = [_decide(name, facts, how, sources.get(name)) for name in names]
+    by_name = {action.name: action for action in actions}
+    actions = [_waiting(action, by_name, facts) for action in actions]
     return Plan(
         lineage=facts.state.lineage if facts.state.serial else None,
         serial=facts.state.serial,
@@ -334,11 +349,54 @@ def _changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[
     ]
 
 
+def _waiting(action: Action, actions: Mapping[str, Action], facts: Facts) -> Action:
+    """`action` with the jobs that it waits for, or those that it takes from, when its job needs others."""
+    want = facts.desired.get(action.name)
+    if want is None or not want.needs or action.action not in SUBMITS:
+        return action
+    completed = {name: _completed(name, actions, facts) for name in sorted(want.needs)}
+    if all(completed.values()):
+        taken = {name: job_id for name, job_id in completed.items() if job_id and name in source_names(want.request)}
+        return action.model_copy(update={"sources": taken})
+    missing = tuple(name for name, job_id in completed.items() if not job_id)
+    told = ", ".join(f"{name} ({_state_of(name, actions, facts)})" for name in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return action.model_copy(
+        update={"waits_for": missing, "reason": f"{action.reason}; waits for {told}{more}"},
+    )
+
+
+def _completed(name: str, actions: Mapping[str, Action], facts: Facts) -> str | None:
+    """The id of the job of `name`, if it has COMPLETED and is what its spec asks for."""
+    action = actions.get(name)
+    have = facts.state.jobs.get(action.moved_from or name if action else name)
+    if have is None or (action and action.action not in ("keep", "move")):
+        return None
+    status, gone = _standing(have, facts.observed.get(name))
+    want = facts.desired.get(name)
+    same = want is not None and want.fingerprint == have.fingerprint
+    return have.job_id if status == JobStatus.COMPLETED and same and not gone else None
+
+
+def _state_of(name: str, actions: Mapping[str, Action], facts: Facts) -> str:
+    """In a word, why a job is not there yet."""
+    action = actions.get(name)
+    if action is not None and action.action in ("create", "replace", "retry", "adopt"):
+        return f"to {action.action}"
+    have = facts.state.jobs.get(name)
+    if have is None:
+        return "not submitted"
+    status, gone = _standing(have, facts.observed.get(name))
+    return "gone" if gone else status if not is_terminal(status) or status != JobStatus.COMPLETED else "changed"
+
+
 def _why_replaced(want: DesiredJob, have: RecordedJob, changes: int, facts: Facts, options: PlanOptions) -> str:
     if want.name in options.replace:
         return "asked for with --replace"
     if want.fingerprint == have.fingerprint:
         return f"another value of {', '.join(_changed_secrets(want, have, facts))}"
+    if not changes and (taken := sorted(source_names(want.request))):
+        return f"it takes from {', '.join(taken)}, and that has changed"
     return f"{plural(changes, 'field')} changed"
 
 
@@ -421,7 +479,7 @@ def _action(
 def _duplicates(actions: Sequence[Action], facts: Facts) -> Iterator[str]:
     """Specs that ask for the same work, one of which at least is about to be submitted."""
     submits = {a.name for a in actions if a.action in SUBMITS}
-    others = {n: facts.state.jobs[n] for n in facts.elsewhere}
+    others = {n: facts.state.jobs[n] for n in facts.elsewhere & facts.state.jobs.keys() - facts.desired.keys()}
     known = [Asked(Location(r.spec_path, r.line or 0), name, r.fingerprint) for name, r in others.items()]
     for group in same_work([*map(asked, facts.desired.values()), *known]):
         if count := sum(job.name in submits for job in group):

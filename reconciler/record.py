@@ -50,6 +50,7 @@ class Intent(_Entry):
     generation: int
     token: str
     request: JsonObject
+    sent: JsonObject | None = Field(None, description="The body that was sent, where it is not `request`.")
     secrets: dict[str, str] = Field(default_factory=dict)
     spec_path: str
     line: int | None = None

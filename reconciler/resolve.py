@@ -15,6 +15,9 @@ from reconciler.errors import Diagnostic, Location
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
 from reconciler.spec import JobSpec
 
+UNKNOWN_JOB = "unknown-job"
+"""The code of a fault that may go away when more specs are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class WrittenSpec:

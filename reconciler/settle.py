@@ -89,7 +89,7 @@ async def _look(
             since = _since(intent, client, now)
             mine = [j for j in listed if j.name == intent.name]
             recent = [j for j in mine if (parse_time(j.created_at) or since) >= since]
-            same = await identical(client, intent.name, intent.request, recent)
+            same = await identical(client, intent.name, intent.sent or intent.request, recent)
             if len(same) == 1:
                 found[intent.name] = same[0]
             elif same:

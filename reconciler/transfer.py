@@ -59,6 +59,16 @@ async def named(client: Client, request: JsonObject, jobs: Mapping[str, str]) ->
     return with_sources(request, resolved), tuple(taken[file_id] for file_id in sorted(taken))
 
 
+async def as_sent(client: Client, request: JsonObject, jobs: Mapping[str, str]) -> JsonObject | None:
+    """`request` as the platform gets it; None while a job that it takes from is not among the COMPLETED `jobs`.
+
+    Raises `PlatformError`.
+    """
+    if not source_names(request) <= jobs.keys():
+        return None
+    return (await named(client, request, jobs))[0] if source_names(request) else request
+
+
 async def _made(client: Client, name: str, job_id: str, request: JsonObject) -> tuple[list[Taken], list[JsonObject]]:
     wanted = [item[FROM] for _, item in sources(request) if item[FROM]["job"] == name]
     outputs: list[Taken] = []

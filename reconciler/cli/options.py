@@ -111,6 +111,7 @@ class Options:
             settle_time=_duration(os.environ.get("RECONCILER_SETTLE_TIME") or "5s"),
             allow_endpoint_change=bool(self.allow_endpoint_change),
             allow_http=os.environ.get("RECONCILER_ALLOW_HTTP", "") in ("1", "true"),
+            specs=specs_path(None),
             command=command,
             environment=config.get("environment"),
             vars=config.get("vars", {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.apply import Outcome, Tools, carry_out
@@ -12,7 +12,7 @@ from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
-from reconciler.plan import SUBMITS, Action, Plan
+from reconciler.plan import SUBMITS, Action, Facts, Plan, PlanOptions, make_plan
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
@@ -60,7 +60,7 @@ async def apply(
     async with open_session(settings, run_jobs=wait) as session:
         if saved is not None:
             _same_record(saved, session.state)
-        made, observed = await plan_with(
+        made, facts = await plan_with(
             settings, request, desired, session.state, open_names(session.intents), session.client
         )
         if saved is not None:
@@ -70,24 +70,27 @@ async def apply(
         _refuse(made)
         if not approved:
             return Applied(made, approved=False, notes=session.notes)
-        seen = observation_entries(observed, session.state.jobs, settings)[0]
+        seen = observation_entries(facts.observed, session.state.jobs, settings)[0]
         session.state = fold(session.state, [*seen, *_protections(made, session.state, settings)]).state
-        outcomes = await _carry_out(session, made, stop, hooks) if made.pending() else {}
+        hooks.begin(made)
+        outcomes = await _carry_out(session, made, made.ready(), stop, hooks)
         outcomes |= {a.name: _held_back(a) for a in made.blocked()}
-        for name, reason in session.unresolved.items():
-            hint = unknown_hint(name)
-            action = outcomes[name].action if name in outcomes else "keep"
-            outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
         left: ReconcilerError | None = stop.error()
         # A part of the specs, by PATH or by target, leaves the rest to be searched for.
         whole = left is None and not request.options.targets and not request.scoped
         session.save(session.state.model_copy(update={"searched": session.state.searched or whole}))
-        names = request.options.targets or frozenset(desired)
+        names = request.options.targets or frozenset(desired) - facts.elsewhere
+        waiting = {a.name: a for a in made.waiting()}
         if wait and left is None:
-            chosen = {n: r for n, r in session.state.jobs.items() if n in names}
-            left = await watch_records(session, chosen, stop, hooks.news)
+            later = _Later(made, replace(facts, observed={}, found={}), request.options, waiting)
+            left = await _until_ended(session, later, names, outcomes, stop, hooks)
+        outcomes |= {name: _still_waiting(action) for name, action in waiting.items()}
+        for name, reason in session.unresolved.items():
+            hint = unknown_hint(name)
+            action = outcomes[name].action if name in outcomes else "keep"
+            outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
-        unobserved = sum(isinstance(seen, Unreachable) for seen in observed.values())
+        unobserved = sum(isinstance(seen, Unreachable) for seen in facts.observed.values())
         failures: Mapping[str, FailureLog] = {}
         if with_failures and stop.error() is None:
             failures = await read_failures(session.client, records, stop)
@@ -134,10 +137,62 @@ def _held_back(action: Action) -> Outcome:
     )
 
 
-async def _carry_out(session: Session, made: Plan, stop: Stop, hooks: Hooks) -> dict[str, Outcome]:
-    """Carry out the plan's actions. What is left unknown is settled, and once more submitted if it did not happen."""
-    hooks.begin(made)
-    actions = made.pending()
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """The actions of a plan that wait for other jobs, and what is needed to tell when they need wait no longer."""
+
+    plan: Plan
+    facts: Facts
+    options: PlanOptions
+    waiting: dict[str, Action]
+
+    def now(self, state: State, unresolved: Mapping[str, str]) -> list[Action]:
+        """The same actions as the plan would have them now."""
+        names = frozenset(self.waiting)
+        options = replace(self.options, targets=names, replace=self.options.replace & names)
+        made = make_plan(replace(self.facts, state=state, unresolved=unresolved), options)
+        return [action for action in made.pending() if action.name in names]
+
+
+async def _until_ended(
+    session: Session, later: _Later, names: frozenset[str], outcomes: dict[str, Outcome], stop: Stop, hooks: Hooks
+) -> ReconcilerError | None:
+    """Observe the jobs of `names` until all have ended, and carry out what need not wait any longer meanwhile.
+
+    What was carried out goes from `later.waiting` to `outcomes`. The result says why it ended early.
+    """
+
+    def something_ready(state: State) -> bool:
+        return any(not action.waits_for for action in later.now(state, open_names(session.intents)))
+
+    while True:
+        chosen = {n: r for n, r in session.state.jobs.items() if n in names}
+        until = something_ready if later.waiting else None
+        left = await watch_records(session, chosen, stop, hooks.news, until=until)
+        if not later.waiting:
+            return left
+        actions = later.now(session.state, open_names(session.intents))
+        later.waiting.update({action.name: action for action in actions})
+        ready = [action for action in actions if not action.waits_for]
+        if left is not None or not ready:
+            return left
+        done = await _carry_out(session, later.plan, ready, stop, hooks)
+        outcomes |= done
+        for name in done:
+            later.waiting.pop(name, None)
+
+
+def _still_waiting(action: Action) -> Outcome:
+    hint = "the next apply submits it when that has COMPLETED"
+    return Outcome(action.name, action.action, "skipped", action.job_id, action.status, error=action.reason, hint=hint)
+
+
+async def _carry_out(
+    session: Session, made: Plan, actions: Sequence[Action], stop: Stop, hooks: Hooks
+) -> dict[str, Outcome]:
+    """Carry out actions of the plan. What is left unknown is settled, and once more submitted if it did not happen."""
+    if not actions:
+        return {}
     outcomes = await _round(session, actions, made.source, stop, hooks)
     if not session.intents or stop.event.is_set():
         return outcomes
@@ -187,6 +242,7 @@ async def _round(
         journal=journal,
         lineage=session.state.lineage,
         root=settings.root,
+        folder=settings.state.parent,
         now=settings.now,
         stop=stop.event,
         source=source,

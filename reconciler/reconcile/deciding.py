@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from reconciler.chains import source_names
 from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused, PlatformUnavailable
-from reconciler.job import DesiredJob, Gone, JsonObject, ObservedJob, Source, Unreachable
+from reconciler.job import DesiredJob, Gone, JobStatus, JsonObject, ObservedJob, Source, Unreachable
 from reconciler.observe import difference
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, source_of
 from reconciler.reconcile.session import Session, open_session
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Status
 from reconciler.record import Adopted, Intent, NotSubmitted, Submitted
+from reconciler.transfer import as_sent
 
 
 async def settle_by_hand(settings: Settings, names: Sequence[str], *, not_submitted: bool) -> Status:
@@ -58,7 +60,7 @@ async def import_job(
         if intent is None and name not in desired:
             raise PlanRefused(f"no spec has the name {name!r}", did_you_mean(name, desired))
         _refuse_recorded(session, name, job_id, is_open=intent is not None)
-        request = intent.request if intent else desired[name].request
+        request = (intent.sent or intent.request) if intent else await _sent(session, desired[name])
         job = await _fitting(session, name, request, job_id, force=force)
         at = settings.timestamp()
         if intent is not None:
@@ -68,6 +70,16 @@ async def import_job(
             source = source_of(settings, desired)
             session.take([_adopted(desired[name], at, job, source, "imported with --force" if force else "imported")])
         return Status({name: session.state.jobs[name]}, session.unresolved, session.notes)
+
+
+async def _sent(session: Session, want: DesiredJob) -> JsonObject:
+    completed = {n: r.job_id for n, r in session.state.jobs.items() if r.status == JobStatus.COMPLETED}
+    request = await as_sent(session.client, want.request, completed)
+    if request is None:
+        missing = sorted(source_names(want.request) - completed.keys())
+        message = f"{want.name!r} takes from {missing[0]!r}, which is not recorded as COMPLETED"
+        raise PlanRefused(message, "import that first")
+    return request
 
 
 def _answered(intent: Intent, at: str, job: ObservedJob) -> Submitted:

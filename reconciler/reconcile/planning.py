@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from reconciler import __version__
+from reconciler.chains import in_order
 from reconciler.client import Client
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError
 from reconciler.guards import GUARDS, Guard
-from reconciler.job import DesiredJob, Observation, ObservedJob, Source, State
+from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.resolve import resolve
+from reconciler.resolve import UNKNOWN_JOB, resolve
 from reconciler.secrets import digests
 from reconciler.source import git_names, read_source
+from reconciler.transfer import as_sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,22 @@ class PlanRequest:
 
 
 def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
-    """Load and resolve: desired jobs by name, and every diagnostic."""
-    loaded = load(
+    """Load and resolve: desired jobs by name, every diagnostic, and what was read of `paths`.
+
+    When a spec in `paths` needs one that is not there, the specs of the working directory are desired as well.
+    """
+    loaded = _load(settings, paths)
+    desired, faults = resolve(loaded.specs)
+    if any(fault.code == UNKNOWN_JOB for fault in faults):
+        around = _load(settings, [settings.root / settings.specs, *paths])
+        desired, faults_around = resolve(around.specs)
+        faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
+    found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values())]
+    return desired, sorted(found, key=diagnostic_order), loaded
+
+
+def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
+    return load(
         paths,
         root=settings.root,
         pipelines=settings.root / "schemas" / "pipelines",
@@ -54,9 +70,6 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         policies=settings.policies,
         environ=settings.environ.keys(),
     )
-    desired, clashes = resolve(loaded.specs)
-    found = [*loaded.diagnostics, *clashes, *duplicate_jobs(desired.values())]
-    return desired, sorted(found, key=diagnostic_order), loaded
 
 
 def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
@@ -107,8 +120,8 @@ async def plan_with(
     state: State,
     unresolved: Mapping[str, str],
     client: Client | None,
-) -> tuple[Plan, dict[str, Observation]]:
-    """Observe and decide. `unresolved`: fingerprints of open submissions by name. The plan, and what was observed."""
+) -> tuple[Plan, Facts]:
+    """Observe and decide: the plan, and its facts. `unresolved`: fingerprints of open submissions by name."""
     observed: dict[str, Observation] = {}
     found: dict[str, list[ObservedJob]] = {}
     notes: tuple[str, ...] = ()
@@ -118,12 +131,14 @@ async def plan_with(
         observed = await observe(client, in_flight(state.jobs))
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
-            found, notes = await _find(client, new)
+            found, notes = await _find(client, new, state)
     options = request.options
     named = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, named, settings.environ)
+    elsewhere = _elsewhere(settings, request, desired, state)
+    facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested)
     made = make_plan(
-        Facts(desired, state, observed, found, unresolved, _elsewhere(settings, request, desired, state), digested),
+        facts,
         options,
         source=source_of(settings, desired),
         options={
@@ -139,21 +154,19 @@ async def plan_with(
             **{guard: request.overrides.get(guard) for guard in GUARDS},
         },
     )
-    return made.model_copy(update={"warnings": (*notes, *made.warnings)}), observed
+    return made.model_copy(update={"warnings": (*notes, *made.warnings)}), facts
 
 
 def _elsewhere(
     settings: Settings, request: PlanRequest, desired: Mapping[str, DesiredJob], state: State
 ) -> frozenset[str]:
-    """Recorded jobs whose spec was not in what was read, because another part of the specs was asked for."""
+    """Jobs whose spec is not in the part of the specs that was asked for."""
     if not request.scoped:
         return frozenset()
     asked = [Path(os.path.relpath(path.absolute(), settings.root)) for path in request.paths]
-    return frozenset(
-        name
-        for name, record in state.jobs.items()
-        if name not in desired and not any(Path(record.spec_path).is_relative_to(path) for path in asked)
-    )
+    places = {name: record.spec_path for name, record in state.jobs.items()}
+    places |= {name: job.location.path for name, job in desired.items()}
+    return frozenset(n for n, place in places.items() if not any(Path(place).is_relative_to(path) for path in asked))
 
 
 _CANNOT = frozenset({404, 405, 501})
@@ -161,7 +174,7 @@ _CANNOT = frozenset({404, 405, 501})
 
 
 async def _find(
-    client: Client, desired: Mapping[str, DesiredJob]
+    client: Client, desired: Mapping[str, DesiredJob], state: State
 ) -> tuple[dict[str, list[ObservedJob]], tuple[str, ...]]:
     """Platform jobs that the specs ask for already, since this state cannot know, and what to say about the search.
 
@@ -176,10 +189,15 @@ async def _find(
         if error.status not in _CANNOT:
             raise
         return {}, ("the platform cannot list its jobs: one that is there already is not found, but submitted again",)
-    found = {}
-    for name, jobs in listed.items():
-        if same := await identical(client, name, desired[name].request, jobs):
+    found: dict[str, list[ObservedJob]] = {}
+    completed = {name: r.job_id for name, r in state.jobs.items() if r.status == JobStatus.COMPLETED}
+    order, _ = in_order({name: want.needs for name, want in desired.items()})
+    for name in order:
+        request = await as_sent(client, desired[name].request, completed) if name in listed else None
+        if request is not None and (same := await identical(client, name, request, listed[name])):
             found[name] = same
+            if same[0].status == JobStatus.COMPLETED:
+                completed[name] = same[0].id
     return found, ()
 
 

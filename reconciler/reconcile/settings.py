@@ -28,6 +28,8 @@ class Settings:
     settle_time: float = 5.0
     allow_endpoint_change: bool = False
     allow_http: bool = False
+    specs: Path = Path("specs")
+    """The specs of the working directory."""
     command: str = "reconciler"
     environment: str | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)

@@ -132,8 +132,11 @@ async def watch_records(
     *,
     timeout: float | None = None,
     fail_fast: bool = False,
+    until: Callable[[State], bool] | None = None,
 ) -> ReconcilerError | None:
-    """Observe `records` until they have ended, and save what was seen, whatever ends the watch. Why it ended early."""
+    """Observe `records` until they have ended, or `until` says so of the state, and save what was seen, whatever ends
+    the watch. The result says why it ended early.
+    """
     state = session.state
     notes: tuple[str, ...] = ()
     left: ReconcilerError | None = None
@@ -146,6 +149,8 @@ async def watch_records(
                 state = fold(state, entries).state
                 now = {n: state.jobs[n] for n in records}
                 news(now)
+                if until is not None and until(state):
+                    break
                 if fail_fast and any(r.status in (JobStatus.FAILED, JobStatus.CANCELLED) for r in now.values()):
                     break
     except TimeoutError:

@@ -86,7 +86,9 @@ def verdict(plan: Plan) -> str:
         if kinds["blocked"]:
             return f"{plural(kinds['blocked'], 'change')} blocked; nothing else is to be done."
         return "No changes" + (f" ({', '.join(rest)})" if rest else "") + ": nothing is to be done."
-    return "Plan: " + ", ".join(parts) + "."
+    waiting = len(plan.waiting())
+    later = f"; {waiting:,} wait{'s' if waiting == 1 else ''} for other jobs" if waiting else ""
+    return "Plan: " + ", ".join(parts) + later + "."
 
 
 def _refusal_lines(plan: Plan, paint: Paint, columns: int | None) -> Iterator[str]:

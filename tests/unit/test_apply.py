@@ -58,6 +58,7 @@ class Scene:
                     journal=self.journal,
                     lineage=self.state.lineage,
                     root=self.folder,
+                    folder=self.folder,
                     now=lambda: NOW,
                     stop=self.stop,
                     source=Source(commit="c0ffee", author="A. Person"),

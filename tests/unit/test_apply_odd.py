@@ -52,6 +52,7 @@ class Scene:
                     journal=journal,
                     lineage="L",
                     root=self.folder,
+                    folder=self.folder,
                     now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
                     stop=asyncio.Event(),
                     known=frozenset({"job_1"}),

@@ -1,0 +1,91 @@
+"""Which jobs wait for which: the plan's part of chains, as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from nouns import desired, recorded, state
+
+from reconciler.job import DesiredJob, Gone, ObservedJob, RecordedJob, Seen
+from reconciler.plan import Action, Facts, PlanOptions, make_plan
+
+
+def needing(name: str, *needs: str, takes: str | None = None, value: Any = 1) -> DesiredJob:
+    job = desired(name, value)
+    request = job.request
+    if takes:
+        request = {**request, "inputs": {"p": [{"from": {"job": takes, "port": "out"}}]}}
+    return dataclasses.replace(job, request=request, needs=frozenset((*needs, *([takes] if takes else []))))
+
+
+def planned(jobs: dict[str, RecordedJob], *wanted: DesiredJob, **more: Any) -> dict[str, Action]:
+    options = more.pop("options", PlanOptions())
+    made = make_plan(Facts({w.name: w for w in wanted}, state(**jobs), **more), options)
+    assert {a.name for a in made.ready()}.isdisjoint(a.name for a in made.waiting())
+    return {action.name: action for action in made.actions}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "waits", "says"),
+    [
+        (None, True, "waits for a (to create)"),
+        (recorded("RUNNING", 1), True, "waits for a (RUNNING)"),
+        (recorded("SOME_FUTURE_STATUS", 1), True, "waits for a (SOME_FUTURE_STATUS)"),
+        (recorded("FAILED", 1), True, "waits for a (FAILED)"),
+        (recorded("CANCELLED", 1), True, "waits for a (CANCELLED)"),
+        (recorded("COMPLETED", 2), True, "waits for a (to replace)"),
+        (recorded("COMPLETED", 1, gone=True), True, "waits for a (gone)"),
+        (recorded("COMPLETED", 1), False, "new"),
+    ],
+)
+def test_a_job_is_submitted_when_what_it_needs_has_completed(
+    upstream: RecordedJob | None, waits: bool, says: str
+) -> None:
+    jobs = {"a": upstream} if upstream else {}
+    action = planned(jobs, desired("a", 1), needing("b", "a"))["b"]
+    assert (action.action, bool(action.waits_for)) == ("create", waits)
+    assert says in action.reason
+
+
+def test_what_is_observed_counts_not_what_was_recorded() -> None:
+    jobs = {"a": recorded("RUNNING", 1, job_id="job_a")}
+    seen = Seen(ObservedJob("job_a", "a", "COMPLETED"))
+    assert planned(jobs, desired("a", 1), needing("b", takes="a"), observed={"a": seen})["b"].sources == {"a": "job_a"}
+    assert planned(jobs, desired("a", 1), needing("b", takes="a"), observed={"a": Gone()})["b"].waits_for == ("a",)
+
+
+def test_a_renamed_job_is_still_the_one_that_is_needed() -> None:
+    jobs = {"old": recorded("COMPLETED", 1, job_id="job_a")}
+    actions = planned(jobs, desired("a", 1), needing("b", takes="a"))
+    assert (actions["a"].action, actions["b"].sources) == ("move", {"a": "job_a"})
+
+
+def test_a_job_that_only_needs_another_takes_nothing_from_it() -> None:
+    jobs = {"a": recorded("COMPLETED", 1), "c": recorded("COMPLETED", 3, job_id="job_c")}
+    action = planned(jobs, desired("a", 1), desired("c", 3), needing("b", "a", takes="c"))["b"]
+    assert action.sources == {"c": "job_c"}
+
+
+def test_with_a_target_what_stands_elsewhere_is_known() -> None:
+    jobs = {"a": recorded("COMPLETED", 1)}
+    wanted = (desired("a", 1), needing("b", "a"), needing("c", "b"))
+    actions = planned(jobs, *wanted, options=PlanOptions(targets=frozenset("bc")))
+    assert (actions["b"].waits_for, actions["c"].waits_for) == ((), ("b",))
+    assert planned({}, *wanted, options=PlanOptions(targets=frozenset("b")))["b"].waits_for == ("a",)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "COMPLETED", "FAILED"])
+def test_a_job_that_is_there_waits_for_nothing(status: str) -> None:
+    """It was submitted when it could be. A retry runs the same job on the same files."""
+    job = dataclasses.replace(needing("b", "a"), policy=desired(attempts=2).policy)
+    jobs = {"a": recorded("RUNNING", 1), "b": recorded(status, 1, job_id="job_b")}
+    assert planned(jobs, desired("a", 1), job)["b"].waits_for == ()
+
+
+def test_a_change_upstream_is_the_reason_when_nothing_else_changed() -> None:
+    want = dataclasses.replace(needing("b", takes="a"), fingerprint="sha256:" + "0" * 64)
+    have = recorded("COMPLETED", 1).model_copy(update={"request": want.request})
+    action = planned({"a": recorded("COMPLETED", 1), "b": have}, desired("a", 1), want)["b"]
+    assert (action.action, action.reason) == ("replace", "it takes from a, and that has changed")
