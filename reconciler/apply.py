@@ -19,7 +19,18 @@ from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerEr
 from reconciler.job import Gone, JobStatus, Seen, Source, Upload, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.plan import Action
-from reconciler.record import Adopted, Forgotten, Intent, Moved, NotSubmitted, Observed, Retried, Submitted, token
+from reconciler.record import (
+    Adopted,
+    Cancelled,
+    Forgotten,
+    Intent,
+    Moved,
+    NotSubmitted,
+    Observed,
+    Retried,
+    Submitted,
+    token,
+)
 from reconciler.secrets import digests
 from reconciler.transfer import named, transfer_all
 
@@ -97,6 +108,8 @@ async def _carry_out_one(action: Action, tools: Tools) -> Outcome:
                 return await _submit(action, tools)
             case "retry":
                 return await _retry(action, tools)
+            case "cancel" if action.by_hand:
+                return await _cancel_by_hand(action, tools)
             case "cancel":
                 status = await _cancel(action, tools)
                 await tools.journal.append(
@@ -225,6 +238,31 @@ async def _cancel(action: Action, tools: Tools) -> str | None:
     return status
 
 
+async def _cancel_by_hand(action: Action, tools: Tools) -> Outcome:
+    """Cancel, and keep the record, with a note that keeps every retry policy off this run."""
+    assert action.job_id is not None
+    assert action.attempt is not None
+    entry = Cancelled(
+        name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt, source=tools.source
+    )
+    await tools.journal.append(entry)
+    try:
+        status = await _cancel(action, tools)
+    except PlatformError as error:
+        if _certainly_not(error):
+            await tools.journal.append(entry.model_copy(update={"undone": True}))
+        raise
+    if status is not None and is_terminal(status) and status != JobStatus.CANCELLED:
+        reason = f"{action.job_id} had ended before it could be cancelled: it is {status}"
+        return Outcome(action.name, "cancel", "skipped", action.job_id, status, error=reason)
+    return _done(action, status=status)
+
+
+def _certainly_not(error: PlatformError) -> bool:
+    """Whether the platform did nothing of what it was asked for."""
+    return isinstance(error, NotSent) or (error.status is not None and 400 <= error.status < 500)
+
+
 async def _observe(action: Action, tools: Tools) -> tuple[str | None, bool]:
     """Record what became of the job; its status, if the platform said it, and whether the platform has no such job."""
     assert action.job_id is not None
@@ -251,7 +289,7 @@ async def _retry(action: Action, tools: Tools) -> Outcome:
     try:
         await tools.client.retry(action.job_id)
     except PlatformError as error:
-        if isinstance(error, NotSent) or (error.status is not None and 400 <= error.status < 500):
+        if _certainly_not(error):
             await tools.journal.append(entry.model_copy(update={"undone": True}))  # it certainly did not run
         # Refused or not answered: the job may run again all the same, so what it does now is recorded.
         status, _ = await _observe(action, tools)

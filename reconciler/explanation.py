@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.compare import Change, compare
-from reconciler.job import JsonObject, Move, PastJob, RecordedJob, Retry, Source, State
+from reconciler.job import Cancellation, JsonObject, Move, PastJob, RecordedJob, Retry, Source, State
 from reconciler.links import spec_link
 from reconciler.plan import Action, ActionKind
 from reconciler.record import Intent, ended_at
@@ -60,6 +60,7 @@ class ExplainedJob(_Value):
     observed_at: str | None = Field(None, description="When it was last seen to change; of the present job only.")
     attempts: int | None = None
     retries: tuple[Retry, ...] = ()
+    cancellation: Cancellation | None = Field(None, description="The last 'reconciler cancel' of it.")
     renamed: tuple[Renamed, ...] = ()
     pipeline_version: str | None = None
     error: JsonObject | None = None
@@ -180,6 +181,7 @@ def _past(name: str, past: PastJob) -> ExplainedJob:
         ended_at=past.ended_at,
         attempts=past.attempts,
         retries=past.retries,
+        cancellation=past.cancellation,
         renamed=tuple(_renamed(name, past.spec_path or "", past.line, past.moves)),
         reason=past.reason,
     )
@@ -202,6 +204,7 @@ def _present(name: str, record: RecordedJob) -> ExplainedJob:
         observed_at=record.observed_at,
         attempts=record.attempts,
         retries=record.retries,
+        cancellation=record.cancellation,
         renamed=tuple(_renamed(name, record.spec_path, record.line, record.moves)),
         pipeline_version=record.pipeline_version,
         error=error if isinstance(error, dict) else None,

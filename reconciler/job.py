@@ -180,6 +180,14 @@ class Retry(_Stored):
     source: Source | None = Field(None, description="What was checked out, and what ran the command, at the retry.")
 
 
+class Cancellation(_Stored):
+    """That a person had one run of the job cancelled through us: no policy runs it again."""
+
+    attempt: int = Field(description="Which run it was, of those that we asked for.")
+    at: Timestamp
+    source: Source | None = Field(None, description="What was checked out, and what ran the command.")
+
+
 class Move(_Stored):
     """A record that went to another name. Its spec is at the record's `spec_path` since the commit of `source`."""
 
@@ -207,6 +215,7 @@ class PastJob(_Stored):
     taken_over_at: Timestamp | None = None
     attempts: int | None = Field(None, description="Runs of this submission that we asked for; null is not known.")
     retries: tuple[Retry, ...] = ()
+    cancellation: Cancellation | None = None
     moves: tuple[Move, ...] = ()
 
 
@@ -239,8 +248,14 @@ class RecordedJob(_Stored):
         default=False, description="`reconcile.protect` of its spec: it holds when the spec is gone, too."
     )
     retries: tuple[Retry, ...] = Field((), description="The runs after the first one, as far as we asked for them.")
+    cancellation: Cancellation | None = Field(None, description="The last 'reconciler cancel' of it.")
     moves: tuple[Move, ...] = Field((), description="The names that the record had before, oldest first.")
     history: tuple[PastJob, ...] = ()
+
+    @property
+    def cancelled_by_hand(self) -> bool:
+        """Whether a person had the present run cancelled; a later `retry` is another run."""
+        return self.cancellation is not None and self.cancellation.attempt == self.attempts
 
 
 class State(_Stored):

@@ -7,7 +7,7 @@ decision table is section 4 of the contract; `_decide` follows it row by row.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,7 @@ from reconciler.check import did_you_mean
 from reconciler.compare import Change, compare, declared_in
 from reconciler.duplicates import Asked, asked, listed, same_work
 from reconciler.errors import Location, PlanRefused
+from reconciler.globs import expand
 from reconciler.guards import Extent, Guard, Limit, Refusal, refusals, with_name
 from reconciler.job import (
     DesiredJob,
@@ -66,7 +67,10 @@ class Action(_Value):
     uploads: tuple[Upload, ...] = Field((), description="Local files that the platform needs first.")
     cancels: bool = Field(default=False, description="The job `job_id` is cancelled first.")
     generation: int | None = Field(None, description="Which deliberate submission of this name it is.")
-    attempt: int | None = Field(None, description="Which run of the submission a retry starts.")
+    attempt: int | None = Field(
+        None, description="Which run of the submission a retry starts, or a cancel by hand ends."
+    )
+    by_hand: bool = Field(default=False, description="A person asked for it; a job that is cancelled stays on record.")
     moved_from: str | None = None
     protected: bool = Field(default=False, description="`reconcile.protect` of its spec, or of its record without one.")
     blocked: ActionKind | None = Field(None, description="What is not done, since the job is protected.")
@@ -158,7 +162,7 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
 
     Raises `PlanRefused` when an option names a job that does not exist.
     """
-    _refuse_unknown_names(facts, how)
+    how = named(facts, how)
     moves = _moves(facts)
     names = sorted((facts.desired.keys() | facts.state.jobs.keys()) - moves.keys() - facts.elsewhere)
     if how.targets:
@@ -200,19 +204,24 @@ def _rank(action: Action) -> int:
     return _RANKS[action.action]
 
 
-def _refuse_unknown_names(facts: Facts, options: PlanOptions) -> None:
+def named(facts: Facts, options: PlanOptions) -> PlanOptions:
+    """`options` with the names that its globs stand for. Protection is lifted by name only.
+
+    Raises `PlanRefused` when an option names a job that does not exist.
+    """
     known = facts.desired.keys() | facts.state.jobs.keys()
-    asked_for: Sequence[tuple[str, frozenset[str], Collection[str]]] = (
-        ("--target", options.targets, known),
-        ("--replace", options.replace, facts.desired.keys()),
-        ("--unprotect", options.unprotect, known),
-    )
-    for option, names, possible in asked_for:
-        for name in sorted(names - set(possible)):
-            hint = did_you_mean(name, sorted(known)) or "names are those in the specs"
-            raise PlanRefused(f"{option} {name!r}: no spec has this name", hint)
-    if options.targets and (left_out := sorted(options.replace - options.targets)):
+    hint = "names are those in the specs"
+
+    def meant(option: str, typed: frozenset[str], possible: Collection[str]) -> frozenset[str]:
+        return frozenset(expand(sorted(typed), possible, lambda one: f"{option} {one!r}: no spec has this name", hint))
+
+    targets = meant("--target", options.targets, known)
+    again = meant("--replace", options.replace, facts.desired.keys())
+    for name in sorted(options.unprotect - known):
+        raise PlanRefused(f"--unprotect {name!r}: no spec has this name", did_you_mean(name, sorted(known)) or hint)
+    if targets and (left_out := sorted(again - targets)):
         raise PlanRefused(f"--replace {left_out[0]!r}: it is not among the targets", "give it as a --target too")
+    return replace(options, targets=targets, replace=again)
 
 
 def _moves(facts: Facts) -> dict[str, str]:
@@ -332,6 +341,9 @@ def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observa
         return _action(want.name, "keep", "up to date", want, have, status=status)
     if not is_terminal(status):
         return _action(want.name, "keep", "in progress", want, have, status=status)
+    if have.cancelled_by_hand:
+        reason = "cancelled by hand" if status == JobStatus.CANCELLED else f"{status.lower()}; cancelled by hand before"
+        return _action(want.name, "keep", reason, want, have, status=status)
     budget = want.policy.attempts
     if have.attempts < budget:
         reason = f"{status.lower()}; attempt {have.attempts + 1} of {budget}"

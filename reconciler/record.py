@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.job import (
+    Cancellation,
     JobId,
     JobStatus,
     JsonObject,
@@ -106,6 +107,16 @@ class Retried(_Entry):
     source: Source | None = None
 
 
+class Cancelled(_Entry):
+    """A person wants this run cancelled. Written before the platform is asked, so that no policy runs it again."""
+
+    kind: Literal["cancelled"] = "cancelled"
+    job_id: JobId
+    attempt: int
+    undone: bool = Field(default=False, description="The platform certainly did not cancel it.")
+    source: Source | None = None
+
+
 class Observed(_Entry):
     """The platform's word on a recorded job; `job` is None when it has no such job."""
 
@@ -142,7 +153,7 @@ class Forgotten(_Entry):
 
 
 Entry: TypeAlias = Annotated[
-    Intent | Submitted | NotSubmitted | Adopted | Retried | Observed | Moved | Protected | Forgotten,
+    Intent | Submitted | NotSubmitted | Adopted | Retried | Cancelled | Observed | Moved | Protected | Forgotten,
     Field(discriminator="kind"),
 ]
 
@@ -206,6 +217,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
             taken_over_at=previous.taken_over_at,
             attempts=previous.attempts,
             retries=previous.retries,
+            cancellation=previous.cancellation,
             moves=previous.moves,
         )
         history = (*previous.history, past)
@@ -229,7 +241,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
     )
 
 
-def _update(entry: Adopted | Retried | Observed | Protected, jobs: dict[str, RecordedJob]) -> None:
+def _update(entry: Adopted | Retried | Cancelled | Observed | Protected, jobs: dict[str, RecordedJob]) -> None:
     if isinstance(entry, Adopted):
         jobs[entry.name] = RecordedJob(
             job_id=entry.job_id,
@@ -254,10 +266,20 @@ def _update(entry: Adopted | Retried | Observed | Protected, jobs: dict[str, Rec
     record = jobs.get(entry.name)
     if record is None or not _is_of(entry, record):
         return
-    if isinstance(entry, Protected):
-        jobs[entry.name] = record.model_copy(update={"protect": entry.protect})
-    else:
-        jobs[entry.name] = _retried(record, entry) if isinstance(entry, Retried) else _observed(record, entry)
+    match entry:
+        case Protected():
+            jobs[entry.name] = record.model_copy(update={"protect": entry.protect})
+        case Cancelled():
+            jobs[entry.name] = _cancelled(record, entry)
+        case Retried():
+            jobs[entry.name] = _retried(record, entry)
+        case Observed():
+            jobs[entry.name] = _observed(record, entry)
+
+
+def _cancelled(record: RecordedJob, entry: Cancelled) -> RecordedJob:
+    cancellation = None if entry.undone else Cancellation(attempt=entry.attempt, at=entry.at, source=entry.source)
+    return record.model_copy(update={"cancellation": cancellation})
 
 
 def _retried(record: RecordedJob, entry: Retried) -> RecordedJob:
@@ -272,7 +294,7 @@ def _retried(record: RecordedJob, entry: Retried) -> RecordedJob:
     return record.model_copy(update={**update, "retries": tuple(known[n] for n in sorted(known))})
 
 
-def _is_of(entry: Retried | Observed | Moved | Protected | Forgotten, record: RecordedJob | None) -> bool:
+def _is_of(entry: Retried | Cancelled | Observed | Moved | Protected | Forgotten, record: RecordedJob | None) -> bool:
     """Whether `entry` is about this very record: a journal may be older than the state that it is folded into."""
     return record is not None and record.job_id == entry.job_id
 

@@ -35,9 +35,15 @@ def _planning(command: Any) -> Any:
         click.option(
             "--adopt/--no-adopt", default=True, help="On a first run, take over identical jobs.  [default: adopt]"
         ),
-        click.option("--target", "targets", multiple=True, metavar="NAME", help="Only this job; can be repeated."),
         click.option(
-            "--replace", "replace", multiple=True, metavar="NAME", help="Submit this job anew; can be repeated."
+            "--target", "targets", multiple=True, metavar="NAME", help="Only this job, or a glob; can be repeated."
+        ),
+        click.option(
+            "--replace",
+            "replace",
+            multiple=True,
+            metavar="NAME",
+            help="Submit this job anew, or those that fit a glob; can be repeated.",
         ),
         click.option("--prune", is_flag=True, help="Cancel and forget jobs whose spec is gone."),
     ):
@@ -185,7 +191,7 @@ def apply(
         request = _saved_request(saved, plan_file or "", how) if saved else _request(path, how)
         applied = run_async(_apply(drafted, request, saved, yes=yes or bool(saved), wait=wait_))
         drafted.applied(applied)
-        code = _report_applied(options, applied, wait=wait_, local=settings.endpoint == "local")
+        code = report_applied(options, applied, wait=wait_, local=settings.endpoint == "local")
     return drafted.finish(code)
 
 
@@ -193,7 +199,6 @@ async def _apply(drafted: Draft, request: PlanRequest, saved: Plan | None, *, ye
     from reconciler.cli.progress import reporting
     from reconciler.reconcile import Hooks
     from reconciler.reconcile import apply as carry_out
-    from reconciler.report.plans import plan_text
     from reconciler.signals import stop_on_signals
 
     options = drafted.options
@@ -202,15 +207,7 @@ async def _apply(drafted: Draft, request: PlanRequest, saved: Plan | None, *, ye
         def review(made: Plan) -> bool:
             drafted.planned(made)
             with reporter.paused():
-                # One write: a reader that goes away after it, as with '| head', stops nothing.
-                stream = sys.stderr if options.json else sys.stdout
-                text = plan_text(made, paint(stream), columns(stream)) + (
-                    "\n" if made.pending() or made.blocked() else ""
-                )
-                click.echo(text, file=stream)
-                if made.refusals or not made.pending():
-                    return True
-                return yes or _asked(len(made.pending()))
+                return reviewed(options, made, yes=yes, otherwise="--yes or --plan FILE")
 
         def outcome(done: Outcome) -> None:
             drafted.outcome(done)
@@ -225,11 +222,24 @@ async def _apply(drafted: Draft, request: PlanRequest, saved: Plan | None, *, ye
         return await carry_out(settings, request, stop, hooks, saved=saved, wait=wait, with_failures=wanted)
 
 
-def _asked(count: int) -> bool:
+def reviewed(options: Options, made: Plan, *, yes: bool, otherwise: str) -> bool:
+    """Show the plan, and ask. `otherwise`: what to give where there is no terminal to ask on."""
+    from reconciler.report.plans import plan_text
+
+    # One write: a reader that goes away after it, as with '| head', stops nothing.
+    stream = sys.stderr if options.json else sys.stdout
+    text = plan_text(made, paint(stream), columns(stream)) + ("\n" if made.pending() or made.blocked() else "")
+    click.echo(text, file=stream)
+    if made.refusals or not made.pending():
+        return True
+    return yes or _asked(len(made.pending()), otherwise)
+
+
+def _asked(count: int, otherwise: str) -> bool:
     from reconciler.text import plural
 
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", "review the plan above, then give --yes or --plan FILE")
+        raise UsageError("there is no terminal to ask on", f"review the plan above, then give {otherwise}")
     # While it asks, the event loop does not run, and with it nothing that would hear a signal. Nothing has begun yet.
     heard_by_loop = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -252,7 +262,8 @@ def told_by_signal(options: Options) -> Any:
     return told
 
 
-def _report_applied(options: Options, applied: Applied, *, wait: bool, local: bool) -> int:
+def report_applied(options: Options, applied: Applied, *, wait: bool, local: bool) -> int:
+    """Show what came of a plan; the exit code."""
     from reconciler.report.jobs import jobs_text
     from reconciler.report.outcomes import outcomes_json, outcomes_text
 

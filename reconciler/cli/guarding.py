@@ -77,7 +77,7 @@ def limits_in_force(
             typed[guard] = given[guard]
         elif reviewed.get(guard) is not None:
             typed[guard] = str(reviewed[guard])
-        text = typed.get(guard) or given[guard] or config.get(guard)
+        text = typed.get(guard) or given.get(guard) or config.get(guard)
         if text is not None and (limit := parse_limit(str(text).strip())):
             limits[guard] = limit
     return limits, typed
@@ -91,9 +91,17 @@ def retyped(command: str) -> tuple[str, ...]:
     assert isinstance(group.command, click.Group)
     has = {p.name or "" for p in group.command.commands[command].params}
     same = context.info_name == command
-    words = [*_words(group, same=same), command]
+    words = [*_group_words(group, same=same), command]
     words += _words(context, same=same, has=has)
     return ("reconciler", *words)
+
+
+def _group_words(group: click.Context, *, same: bool) -> Iterator[str]:
+    """What stands before the command: options of ours, then the name and options of the group it is in."""
+    if group.parent is not None:
+        yield from _group_words(group.parent, same=same)
+        yield group.info_name or ""
+    yield from _words(group, same=same)
 
 
 def _words(context: click.Context, *, same: bool, has: set[str] | None = None) -> Iterator[str]:
@@ -106,6 +114,9 @@ def _words(context: click.Context, *, same: bool, has: set[str] | None = None) -
             continue
         if isinstance(param, click.Option):
             yield from option_words(param, context.params[name])
+        elif param.nargs == -1:
+            # Options may follow, so '--' cannot tell that it is a name; as a glob it does not begin like an option.
+            yield from (f"[-]{one[1:]}" if one.startswith("-") else one for one in context.params[name])
         else:
             value = str(context.params[name])
             yield f"./{value}" if value.startswith("-") else value

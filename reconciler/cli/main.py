@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from reconciler import __version__
+from reconciler.cli.byhand import cancel, retry
 from reconciler.cli.changing import apply, plan
 from reconciler.cli.deciding import import_, settle
 from reconciler.cli.observing import events, outputs, status, wait
@@ -19,6 +20,7 @@ from reconciler.cli.reading import explain
 from reconciler.cli.rendering import render
 from reconciler.cli.service import pipelines, schema, serve
 from reconciler.cli.starting import init
+from reconciler.cli.surgery import state
 from reconciler.cli.validating import validate
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
 from reconciler.text import one_line
@@ -56,12 +58,15 @@ for command in (
     apply,
     status,
     wait,
+    cancel,
+    retry,
     events,
     outputs,
     render,
     explain,
     settle,
     import_,
+    state,
     schema,
     pipelines,
     init,

@@ -12,7 +12,7 @@ from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
-from reconciler.plan import SUBMITS, Action, Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import SUBMITS, Action, Facts, Plan, PlanOptions, make_plan, named
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
@@ -67,22 +67,24 @@ async def apply(
             _same_source(saved, made)
             _same_actions(saved, made)
         approved = hooks.review(made)
-        _refuse(made)
+        refuse(made)
         if not approved:
             return Applied(made, approved=False, notes=session.notes)
         seen = observation_entries(facts.observed, session.state.jobs, settings)[0]
         session.state = fold(session.state, [*seen, *_protections(made, session.state, settings)]).state
         hooks.begin(made)
         outcomes = await _carry_out(session, made, made.ready(), stop, hooks)
-        outcomes |= {a.name: _held_back(a) for a in made.blocked()}
+        outcomes |= {a.name: held_back(a) for a in made.blocked()}
         left: ReconcilerError | None = stop.error()
         # A part of the specs, by PATH or by target, leaves the rest to be searched for.
-        whole = left is None and not request.options.targets and not request.scoped
+        targets = frozenset(made.options["targets"])  # the names that globs stood for
+        whole = left is None and not targets and not request.scoped
         session.save(session.state.model_copy(update={"searched": session.state.searched or whole}))
-        names = request.options.targets or frozenset(desired) - facts.elsewhere
+        names = targets or frozenset(desired) - facts.elsewhere
         waiting = {a.name: a for a in made.waiting()}
         if wait and left is None:
-            later = _Later(made, replace(facts, observed={}, found={}), request.options, waiting)
+            options = named(facts, request.options)
+            later = _Later(made, replace(facts, observed={}, found={}), options, waiting)
             left = await _until_ended(session, later, names, outcomes, stop, hooks)
         outcomes |= {name: _still_waiting(action) for name, action in waiting.items()}
         for name, reason in session.unresolved.items():
@@ -106,7 +108,7 @@ async def apply(
         )
 
 
-def _refuse(made: Plan) -> None:
+def refuse(made: Plan) -> None:
     """Raises `PlanRefused` when the plan is beyond what one apply may do."""
     if made.refusals:
         reasons = [refusal.reason for refusal in made.refusals]
@@ -123,7 +125,7 @@ def _protections(made: Plan, state: State, settings: Settings) -> list[Protected
     ]
 
 
-def _held_back(action: Action) -> Outcome:
+def held_back(action: Action) -> Outcome:
     """A change that waits for a person is not a success: the exit code says so."""
     return Outcome(
         action.name,
@@ -193,7 +195,7 @@ async def _carry_out(
     """Carry out actions of the plan. What is left unknown is settled, and once more submitted if it did not happen."""
     if not actions:
         return {}
-    outcomes = await _round(session, actions, made.source, stop, hooks)
+    outcomes = await one_round(session, actions, made.source, stop, hooks)
     if not session.intents or stop.event.is_set():
         return outcomes
     settled = {e.name: e for e in await settle_open(session)}
@@ -210,7 +212,7 @@ async def _carry_out(
             reason = "an earlier submission of it did not happen; the next apply submits it"
             outcomes[name] = Outcome(name, "create", "skipped", error=reason, exit_code=ExitCode.TRY_LATER)
     if again:
-        repeated = await _round(session, again, made.source, stop, hooks)
+        repeated = await one_round(session, again, made.source, stop, hooks)
         outcomes |= repeated
         for intent in session.intents:
             if intent.name in repeated:
@@ -218,7 +220,7 @@ async def _carry_out(
     return outcomes
 
 
-async def _round(
+async def one_round(
     session: Session, actions: Sequence[Action], source: Source | None, stop: Stop, hooks: Hooks
 ) -> dict[str, Outcome]:
     """Journal, act, fold, save. After a signal, what had begun is unknown and what had not is skipped."""

@@ -20,7 +20,7 @@ from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
-from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import Facts, Plan, PlanOptions, make_plan, named
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import UNKNOWN_JOB, resolve
@@ -132,11 +132,11 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state)
-    options = request.options
-    named = {name for job in desired.values() for name in job.env}
-    digested = digests(state.lineage, named, settings.environ)
+    variables = {name for job in desired.values() for name in job.env}
+    digested = digests(state.lineage, variables, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
     facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested)
+    options = named(facts, request.options)
     made = make_plan(
         facts,
         options,
@@ -169,7 +169,7 @@ def _elsewhere(
     return frozenset(n for n, place in places.items() if not any(Path(place).is_relative_to(path) for path in asked))
 
 
-_CANNOT = frozenset({404, 405, 501})
+CANNOT_LIST = frozenset({404, 405, 501})
 """What a platform answers that has no list of jobs. Any other failure may be over in a minute."""
 
 
@@ -186,7 +186,7 @@ async def _find(
             if job.name in desired:
                 listed.setdefault(job.name, []).append(job)
     except PlatformError as error:
-        if error.status not in _CANNOT:
+        if error.status not in CANNOT_LIST:
             raise
         return {}, ("the platform cannot list its jobs: one that is there already is not found, but submitted again",)
     found: dict[str, list[ObservedJob]] = {}

@@ -11,13 +11,14 @@ from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.client import Client
 from reconciler.errors import PlanRefused, PlatformUnavailable, ReconcilerError, StateLocked, TimedOut
+from reconciler.globs import expand, not_recorded
 from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable
 from reconciler.observe import in_flight, observe, output_names, watch
 from reconciler.plan import Plan
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Observed, fold
+from reconciler.record import Folded, Observed, fold
 from reconciler.signals import Stop
 
 
@@ -96,11 +97,9 @@ async def wait(
 
 
 def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:
-    for name in names:
-        if name not in state.jobs:
-            hint = did_you_mean(name, state.jobs) or "'reconciler status' lists what is recorded"
-            raise PlanRefused(f"no job named {name!r} is recorded", hint)
-    return {name: state.jobs[name] for name in (names or sorted(state.jobs))}
+    """The records of `names`, which may be globs; of all jobs when there are none. Raises `PlanRefused`."""
+    meant = expand(names, state.jobs, not_recorded, "'reconciler status' lists what is recorded")
+    return {name: state.jobs[name] for name in (meant or sorted(state.jobs))}
 
 
 async def _refresh(session: Session, records: Mapping[str, RecordedJob]) -> tuple[str, ...]:
@@ -163,6 +162,22 @@ async def watch_records(
     return stop.error() or left
 
 
+def recorded(settings: Settings, names: Sequence[str], *, one: bool = False) -> tuple[Folded, tuple[str, ...]]:
+    """What is recorded, without lock and without network, and the names that `names` mean: all when there are none.
+
+    With `one` a name means itself only. Raises `PlanRefused`, and `StateError`.
+    """
+    state, leftover = read_record(settings)
+    folded = folded_record(state, leftover, settings)
+    known = folded.state.jobs.keys() | ({intent.name for intent in folded.unresolved} if not one else set())
+    if one:
+        for name in names:
+            _record(folded.state, name)
+        return folded, tuple(names)
+    hint = "'reconciler state list' lists what is recorded"
+    return folded, expand(names, known, not_recorded, hint) or tuple(sorted(known))
+
+
 async def events(settings: Settings, name: str) -> tuple[str, list[JsonObject]]:
     """The job id of `name`, and its events, oldest first."""
     record = _recorded(settings, name)
@@ -207,4 +222,11 @@ async def _download(client: Client, row: JsonObject, path: Path) -> int:
 
 def _recorded(settings: Settings, name: str) -> RecordedJob:
     state, leftover = read_record(settings)
-    return _chosen(folded_record(state, leftover, settings).state, [name])[name]
+    return _record(folded_record(state, leftover, settings).state, name)
+
+
+def _record(state: State, name: str) -> RecordedJob:
+    if name not in state.jobs:
+        hint = did_you_mean(name, state.jobs) or "'reconciler status' lists what is recorded"
+        raise PlanRefused(f"no job named {name!r} is recorded", hint)
+    return state.jobs[name]

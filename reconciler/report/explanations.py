@@ -102,6 +102,7 @@ def _job_lines(job: ExplainedJob, look: _Look) -> Iterator[str]:
         *(row for move in job.renamed for row in _rename(move)),
         ("attempts", str(job.attempts) if job.attempts else "not recorded"),
         *(row for retry in job.retries for row in _retry(retry)),
+        *_cancellation(job),
         ("status", f"{_status(job)}{ended}{seen}"),
         *([("error", _error(job.error))] if job.error else []),
         ("version", one_line(job.pipeline_version or "", 60)),
@@ -165,6 +166,14 @@ def _retry(retry: Retry) -> Iterator[tuple[str, str]]:
     commit = f", commit {_short(retry.source)}" if _short(retry.source) else ""
     yield f"attempt {retry.attempt}", f"{_moment(retry.at)}{commit}"
     yield "", one_line((retry.source and retry.source.run_url) or "", 2000)
+
+
+def _cancellation(job: ExplainedJob) -> Iterator[tuple[str, str]]:
+    if (asked := job.cancellation) is not None:
+        run = f"of attempt {asked.attempt}, " if (job.attempts or 1) > 1 else ""
+        commit = f", commit {_short(asked.source)}" if _short(asked.source) else ""
+        yield "cancelled", f"by hand, {run}{_moment(asked.at)}{commit}"
+        yield "", one_line((asked.source and asked.source.run_url) or "", 2000)
 
 
 def _why(job: ExplainedJob) -> str:

@@ -68,7 +68,8 @@ def kept_lines(kept: Sequence[Action]) -> Iterator[str]:
         shown = ": " + ", ".join(named[:5]) + (", …" if len(named) > 5 else "") if named else ""
         yield f"  {len(names):,} {one_line(reason)}{shown}"
     if any(n for names in reasons.values() for n in names):
-        yield "  'apply --replace NAME' submits a job that ended badly anew; reconcile.retry in its spec runs it again."
+        again = "'retry NAME' runs a job that ended badly again, 'apply --replace NAME' submits it anew"
+        yield f"  {again}; with reconcile.retry in its spec apply runs it again."
 
 
 def verdict(plan: Plan) -> str:
