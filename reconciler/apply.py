@@ -108,8 +108,8 @@ async def _carry_out_one(action: Action, tools: Tools) -> Outcome:
                 return await _submit(action, tools)
             case "retry":
                 return await _retry(action, tools)
-            case "cancel" if action.by_hand:
-                return await _cancel_by_hand(action, tools)
+            case "cancel" if action.cause is not None:
+                return await _cancel_and_keep(action, tools)
             case "cancel":
                 status = await _cancel(action, tools)
                 await tools.journal.append(
@@ -156,6 +156,8 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     tools.client.secrets.fill(sent)  # before anything is cancelled for it
     for upload in action.uploads:
         await _upload(upload, tools)
+    if action.moved_from:
+        await tools.journal.append(_moved(action, tools))
     if action.cancels:
         await _cancel(action, tools)
     mark = token(tools.lineage, action.name, action.generation)
@@ -175,6 +177,8 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             line=action.line,
             source=tools.source,
             protect=action.protected,
+            on_remove=action.on_remove,
+            rerun=action.rerun,
             why=action.reason,
             platform_time=timestamp(platform_now) if platform_now else None,
         )
@@ -238,12 +242,18 @@ async def _cancel(action: Action, tools: Tools) -> str | None:
     return status
 
 
-async def _cancel_by_hand(action: Action, tools: Tools) -> Outcome:
-    """Cancel, and keep the record, with a note that keeps every retry policy off this run."""
+async def _cancel_and_keep(action: Action, tools: Tools) -> Outcome:
+    """Cancel, and keep the record, with a note why: what becomes of the job depends on it."""
     assert action.job_id is not None
     assert action.attempt is not None
+    assert action.cause is not None
     entry = Cancelled(
-        name=action.name, at=tools.timestamp(), job_id=action.job_id, attempt=action.attempt, source=tools.source
+        name=action.name,
+        at=tools.timestamp(),
+        job_id=action.job_id,
+        attempt=action.attempt,
+        cause=action.cause,
+        source=tools.source,
     )
     await tools.journal.append(entry)
     try:
@@ -317,21 +327,27 @@ async def _record_only(action: Action, tools: Tools) -> Outcome:
             line=action.line,
             source=tools.source,
             protect=action.protected,
+            on_remove=action.on_remove,
+            rerun=action.rerun,
             why=action.reason,
         )
         await tools.journal.append(entry)
     elif action.action == "move":
-        moved = Moved(
-            name=action.name,
-            at=at,
-            job_id=action.job_id or "",
-            moved_from=action.moved_from or "",
-            spec_path=action.spec_path or "",
-            line=action.line,
-            protect=action.protected,
-            source=tools.source,
-        )
-        await tools.journal.append(moved)
+        await tools.journal.append(_moved(action, tools))
     else:
         await tools.journal.append(Forgotten(name=action.name, at=at, job_id=action.job_id or ""))
     return _done(action)
+
+
+def _moved(action: Action, tools: Tools) -> Moved:
+    return Moved(
+        name=action.name,
+        at=tools.timestamp(),
+        job_id=action.job_id or "",
+        moved_from=action.moved_from or "",
+        spec_path=action.spec_path or "",
+        line=action.line,
+        protect=action.protected,
+        on_remove=action.on_remove,
+        source=tools.source,
+    )

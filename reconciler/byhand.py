@@ -63,7 +63,13 @@ def plan_cancel(facts: Facts, typed: Sequence[str], how: PlanOptions) -> Plan:
             return _action(name, have, "keep", f"it has ended: {status}", status=status)
         if have.protect and name not in how.unprotect:
             return _blocked(name, have, "cancel", f"protected, so not cancelled; {have.job_id} is {status}", how)
-        more: dict[str, Any] = {"status": status, "cancels": True, "by_hand": True, "attempt": have.attempts}
+        more: dict[str, Any] = {
+            "status": status,
+            "cancels": True,
+            "by_hand": True,
+            "cause": "hand",
+            "attempt": have.attempts,
+        }
         return _action(name, have, "cancel", f"asked for; cancels {have.job_id} ({status})", **more)
 
     return _plan(facts, [_about(name, facts, decide) for name in recorded_names(facts, typed)], how)

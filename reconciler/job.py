@@ -65,6 +65,12 @@ class Upload:
     media_type: str
 
 
+CancelCause: TypeAlias = Literal["hand", "timeout", "preempted", "suspend"]
+"""Why we cancelled a job and kept its record."""
+OnRemove: TypeAlias = Literal["prune", "cancel", "forget"]
+"""What happens to a job when its spec is removed: what --prune says, it is cancelled, or left alone and forgotten."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What `reconcile` in a spec asks for. `attempts` counts every run of one submission, the first included."""
@@ -72,6 +78,17 @@ class Policy:
     attempts: int = 1
     on_change: Literal["cancel", "keep"] = "cancel"
     protect: bool = False
+    retry_on: tuple[str, ...] = ("failed", "cancelled")
+    backoff: float = 0.0
+    """Seconds between the end of a run and the next one; doubled for each further one."""
+    timeout: float | None = None
+    """Seconds that a run may take."""
+    preempted: float | None = None
+    """Seconds that a job may stay PREEMPTED."""
+    suspend: bool = False
+    rerun: str | None = None
+    moved_from: str | None = None
+    on_remove: OnRemove = "prune"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +198,10 @@ class Retry(_Stored):
 
 
 class Cancellation(_Stored):
-    """That a person had one run of the job cancelled through us: no policy runs it again."""
+    """That one run of the job was cancelled through us, and why. What a person cancelled no policy runs again."""
 
     attempt: int = Field(description="Which run it was, of those that we asked for.")
+    cause: CancelCause = "hand"
     at: Timestamp
     source: Source | None = Field(None, description="What was checked out, and what ran the command.")
 
@@ -247,6 +265,8 @@ class RecordedJob(_Stored):
     protect: bool = Field(
         default=False, description="`reconcile.protect` of its spec: it holds when the spec is gone, too."
     )
+    on_remove: OnRemove = Field("prune", description="`reconcile.on_remove` of its spec.")
+    reruns: tuple[str, ...] = Field((), description="Texts of `reconcile.rerun` that have had their run.")
     retries: tuple[Retry, ...] = Field((), description="The runs after the first one, as far as we asked for them.")
     cancellation: Cancellation | None = Field(None, description="The last 'reconciler cancel' of it.")
     moves: tuple[Move, ...] = Field((), description="The names that the record had before, oldest first.")

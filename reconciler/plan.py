@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,12 +21,14 @@ from reconciler.errors import Location, PlanRefused
 from reconciler.globs import expand
 from reconciler.guards import Extent, Guard, Limit, Refusal, refusals, with_name
 from reconciler.job import (
+    CancelCause,
     DesiredJob,
     Gone,
     JobStatus,
     JsonObject,
     Observation,
     ObservedJob,
+    OnRemove,
     RecordedJob,
     Seen,
     Source,
@@ -34,6 +37,7 @@ from reconciler.job import (
     Upload,
     is_terminal,
 )
+from reconciler.policies import Ending, again, ending
 from reconciler.text import plural
 
 ActionKind: TypeAlias = Literal["create", "replace", "retry", "cancel", "adopt", "move", "forget", "orphan", "keep"]
@@ -70,7 +74,10 @@ class Action(_Value):
     attempt: int | None = Field(
         None, description="Which run of the submission a retry starts, or a cancel by hand ends."
     )
-    by_hand: bool = Field(default=False, description="A person asked for it; a job that is cancelled stays on record.")
+    by_hand: bool = Field(default=False, description="A person asked for it.")
+    cause: CancelCause | None = Field(None, description="Why a job is cancelled that stays on record.")
+    on_remove: OnRemove = Field("prune", description="`reconcile.on_remove` of its spec, or of its record without one.")
+    rerun: str | None = Field(None, description="The text of `reconcile.rerun` that this submission is for.")
     moved_from: str | None = None
     protected: bool = Field(default=False, description="`reconcile.protect` of its spec, or of its record without one.")
     blocked: ActionKind | None = Field(None, description="What is not done, since the job is protected.")
@@ -155,6 +162,8 @@ class Facts:
     """Jobs whose specs were not asked for: nothing is done about them."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Digests of what the environment has now, by variable."""
+    now: datetime | None = None
+    """For policies that have to do with time; None leaves them out."""
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -226,13 +235,21 @@ def named(facts: Facts, options: PlanOptions) -> PlanOptions:
 
 def _moves(facts: Facts) -> dict[str, str]:
     """Removed name → new name with the same fingerprint. Equal fingerprints are interchangeable: pair them in order."""
+    moves = {
+        old: want.name
+        for want in facts.desired.values()
+        if (old := want.policy.moved_from) is not None
+        and old in facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys()
+        and want.name not in facts.state.jobs.keys() | facts.unresolved.keys()
+    }
     removed: dict[str, list[str]] = {}
     for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys() - facts.elsewhere):
-        removed.setdefault(facts.state.jobs[name].fingerprint, []).append(name)
-    moves = {}
+        if name not in moves:
+            removed.setdefault(facts.state.jobs[name].fingerprint, []).append(name)
+    moved = set(moves.values())
     for name in sorted(facts.desired.keys() - facts.state.jobs.keys() - facts.unresolved.keys()):
         same = removed.get(facts.desired[name].fingerprint)
-        if same:
+        if same and name not in moved:
             moves[same.pop(0)] = name
     return moves
 
@@ -273,9 +290,7 @@ def _decide_kind(name: str, facts: Facts, options: PlanOptions, moved_from: str 
         reason = "the outcome of its last submission is unknown; it is settled before anything else"
         return _action(name, "keep", reason, want, have)
     if moved_from is not None and want is not None:
-        record = facts.state.jobs[moved_from]
-        reason = f"renamed from {moved_from}; nothing is submitted"
-        return _action(name, "move", reason, want, record, moved_from=moved_from)
+        return _decide_moved(want, moved_from, facts, options)
     if have is None:
         assert want is not None
         return _decide_new(want, facts)
@@ -283,9 +298,28 @@ def _decide_kind(name: str, facts: Facts, options: PlanOptions, moved_from: str 
     status, gone = _standing(have, seen)
     if want is None:
         return _decide_removed(name, have, status, options, gone=gone)
-    if name in options.replace or want.fingerprint != have.fingerprint or _changed_secrets(want, have, facts):
+    if _differs(want, have, facts) or name in options.replace:
         return _replace(want, have, status, facts, options, gone=gone)
-    return _decide_same(want, have, status, seen, gone=gone)
+    return _decide_same(want, have, status, facts, options, gone=gone)
+
+
+def _decide_moved(want: DesiredJob, old: str, facts: Facts, options: PlanOptions) -> Action:
+    have = facts.state.jobs[old]
+    if not _differs(want, have, facts) and want.name not in options.replace:
+        reason = f"renamed from {old}; nothing is submitted"
+        return _action(want.name, "move", reason, want, have, moved_from=old)
+    status, gone = _standing(have, facts.observed.get(old))
+    action = _replace(want, have, status, facts, options, gone=gone)
+    update: dict[str, Any] = {"moved_from": old, "reason": f"renamed from {old}; {action.reason}"}
+    if action.generation is not None:  # the record brings its generations along
+        update["generation"] = max(action.generation, facts.state.generations.get(old, 0) + 1)
+    return action.model_copy(update=update)
+
+
+def _differs(want: DesiredJob, have: RecordedJob, facts: Facts) -> bool:
+    """Whether the spec asks for another job than the recorded one."""
+    rerun = want.policy.rerun is not None and want.policy.rerun not in have.reruns
+    return want.fingerprint != have.fingerprint or rerun or bool(_changed_secrets(want, have, facts))
 
 
 def _decide_new(want: DesiredJob, facts: Facts) -> Action:
@@ -310,19 +344,27 @@ def _decide_new(want: DesiredJob, facts: Facts) -> Action:
             request=want.request,
             secrets=_secrets(want, facts),
         )
+    if want.policy.suspend:
+        return _action(want.name, "keep", "suspended; it is not submitted", want, None)
     return _action(want.name, "create", "new", want, None, **_submission(want, facts))
 
 
 def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOptions, *, gone: bool) -> Action:
-    does: Literal["forget", "cancel"] = "forget" if gone or is_terminal(status) else "cancel"
+    ended = gone or is_terminal(status)
+    if have.on_remove == "forget" and not ended:
+        reason = f"spec removed; {have.job_id} ({status}) is left to itself"
+        return _action(name, "forget", reason, None, have, status=status)
+    does: Literal["forget", "cancel"] = "forget" if ended else "cancel"
+    prune = options.prune or have.on_remove != "prune"
+    what = "--prune" if have.on_remove == "prune" else f"on_remove: {have.on_remove}"
     protected = have.protect and name not in options.unprotect
-    if not options.prune:
+    if not prune:
         reason = f"spec removed; --prune would {does} {have.job_id} ({status})"
         if protected:
             reason = f"spec removed; protected, so --prune would not {does} {have.job_id} ({status})"
         return _action(name, "orphan", reason, None, have, status=status)
     if protected:
-        reason = f"protected, so --prune does not {does} {have.job_id} ({status}); spec removed"
+        reason = f"protected, so {what} does not {does} {have.job_id} ({status}); spec removed"
         return _blocked(name, "orphan", does, reason, None, have, options, status=status)
     if does == "forget":
         return _action(name, "forget", "spec removed", None, have, status=status)
@@ -331,7 +373,10 @@ def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOpti
     )
 
 
-def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observation | None, *, gone: bool) -> Action:
+def _decide_same(
+    want: DesiredJob, have: RecordedJob, status: str, facts: Facts, options: PlanOptions, *, gone: bool
+) -> Action:
+    seen = facts.observed.get(want.name)
     if gone:
         reason = "gone from the platform; it is submitted again only with --replace"
         return _action(want.name, "keep", reason, want, have, status=status)
@@ -339,17 +384,33 @@ def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observa
         return _action(want.name, "keep", f"not observed: {seen.reason}", want, have, status=status)
     if status == JobStatus.COMPLETED:
         return _action(want.name, "keep", "up to date", want, have, status=status)
+    job = seen.job.raw if isinstance(seen, Seen) else have.observed
     if not is_terminal(status):
+        if end := ending(want.policy, have, status, job, facts.now):
+            return _ended(want, have, status, end, options)
         return _action(want.name, "keep", "in progress", want, have, status=status)
-    if have.cancelled_by_hand:
-        reason = "cancelled by hand" if status == JobStatus.CANCELLED else f"{status.lower()}; cancelled by hand before"
-        return _action(want.name, "keep", reason, want, have, status=status)
-    budget = want.policy.attempts
-    if have.attempts < budget:
-        reason = f"{status.lower()}; attempt {have.attempts + 1} of {budget}"
-        return _action(want.name, "retry", reason, want, have, status=status, attempt=have.attempts + 1)
-    spent = f"no attempts left of {budget}" if budget > 1 else "no retry policy"
-    return _action(want.name, "keep", f"{status.lower()}; {spent}", want, have, status=status)
+    once_more = again(want.policy, have, status, job, facts.now)
+    if not once_more.runs:
+        return _action(want.name, "keep", once_more.reason, want, have, status=status)
+    return _action(want.name, "retry", once_more.reason, want, have, status=status, attempt=have.attempts + 1)
+
+
+def _ended(want: DesiredJob, have: RecordedJob, status: str, end: Ending, options: PlanOptions) -> Action:
+    """The cancel of a job whose record stays."""
+    if want.policy.protect and want.name not in options.unprotect:
+        reason = f"protected, so not cancelled; {end.reason.partition('; ')[0]}"
+        return _blocked(want.name, "keep", "cancel", reason, want, have, options, status=status)
+    return _action(
+        want.name,
+        "cancel",
+        end.reason,
+        want,
+        have,
+        status=status,
+        cancels=True,
+        cause=end.cause,
+        attempt=have.attempts,
+    )
 
 
 def _changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[str]:
@@ -402,9 +463,18 @@ def _state_of(name: str, actions: Mapping[str, Action], facts: Facts) -> str:
     return "gone" if gone else status if not is_terminal(status) or status != JobStatus.COMPLETED else "changed"
 
 
+def _suspended(want: DesiredJob, have: RecordedJob, status: str, options: PlanOptions, *, in_flight: bool) -> Action:
+    """What would be submitted anew is not; what is in flight is cancelled."""
+    if in_flight:
+        return _ended(want, have, status, Ending("suspend", f"suspended; cancels {have.job_id} ({status})"), options)
+    return _action(want.name, "keep", "changed, but suspended; it is not submitted", want, have, status=status)
+
+
 def _why_replaced(want: DesiredJob, have: RecordedJob, changes: int, facts: Facts, options: PlanOptions) -> str:
     if want.name in options.replace:
         return "asked for with --replace"
+    if want.fingerprint == have.fingerprint and not _changed_secrets(want, have, facts):
+        return f"asked for with rerun: {want.policy.rerun}"
     if want.fingerprint == have.fingerprint:
         return f"another value of {', '.join(_changed_secrets(want, have, facts))}"
     if not changes and (taken := sorted(source_names(want.request))):
@@ -417,6 +487,8 @@ def _replace(
 ) -> Action:
     changes = tuple(compare(have.request, want.request))
     in_flight = not gone and not is_terminal(status)
+    if want.policy.suspend:
+        return _suspended(want, have, status, options, in_flight=in_flight)
     cancels = in_flight and want.policy.on_change == "cancel"
     reason = _why_replaced(want, have, len(changes), facts, options)
     if in_flight and want.policy.protect and want.name not in options.unprotect:
@@ -446,6 +518,7 @@ def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
         "secrets": _secrets(want, facts),
         "uploads": want.uploads,
         "generation": generation,
+        "rerun": want.policy.rerun,
     }
 
 
@@ -484,6 +557,7 @@ def _action(
         "status": have.status if have else None,
         "fingerprint": want.fingerprint if want else have.fingerprint if have else None,
         "protected": want.policy.protect if want else bool(have and have.protect),
+        "on_remove": want.policy.on_remove if want else have.on_remove if have else "prune",
     }
     return Action(name=name, action=kind, reason=reason, **{**facts, **more})
 

@@ -14,11 +14,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.job import (
+    CancelCause,
     Cancellation,
     JobId,
     JobStatus,
     JsonObject,
     Move,
+    OnRemove,
     PastJob,
     RecordedJob,
     Retry,
@@ -57,6 +59,8 @@ class Intent(_Entry):
     line: int | None = None
     source: Source | None = None
     protect: bool = False
+    on_remove: OnRemove = "prune"
+    rerun: str | None = None
     why: str | None = Field(None, description="The reason that the plan gave.")
     platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
 
@@ -94,6 +98,8 @@ class Adopted(_Entry):
     line: int | None = None
     source: Source | None = None
     protect: bool = False
+    on_remove: OnRemove = "prune"
+    rerun: str | None = None
     why: str | None = None
 
 
@@ -108,11 +114,12 @@ class Retried(_Entry):
 
 
 class Cancelled(_Entry):
-    """A person wants this run cancelled. Written before the platform is asked, so that no policy runs it again."""
+    """This run is to be cancelled, and why. Written before the platform is asked: what follows depends on it."""
 
     kind: Literal["cancelled"] = "cancelled"
     job_id: JobId
     attempt: int
+    cause: CancelCause = "hand"
     undone: bool = Field(default=False, description="The platform certainly did not cancel it.")
     source: Source | None = None
 
@@ -134,15 +141,17 @@ class Moved(_Entry):
     spec_path: str
     line: int | None = None
     protect: bool | None = Field(None, description="As the spec says; None in journals that did not say it.")
+    on_remove: OnRemove | None = None
     source: Source | None = None
 
 
 class Protected(_Entry):
-    """The spec says otherwise than the record whether the job is protected."""
+    """The spec says otherwise than the record whether the job is protected, or what its removal means."""
 
     kind: Literal["protected"] = "protected"
     job_id: JobId
     protect: bool
+    on_remove: OnRemove | None = None
 
 
 class Forgotten(_Entry):
@@ -237,6 +246,8 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         why="; ".join(why for why in (intent.why, outcome.why) if why) or None,
         observed=outcome.job,
         protect=intent.protect,
+        on_remove=intent.on_remove,
+        reruns=_reruns(previous.reruns if previous else (), intent.rerun),
         history=history,
     )
 
@@ -261,6 +272,8 @@ def _update(entry: Adopted | Retried | Cancelled | Observed | Protected, jobs: d
             attempts=1 + _count(entry.job, "retry_count"),
             observed=entry.job,
             protect=entry.protect,
+            on_remove=entry.on_remove,
+            reruns=_reruns((), entry.rerun),
         )
         return
     record = jobs.get(entry.name)
@@ -268,7 +281,8 @@ def _update(entry: Adopted | Retried | Cancelled | Observed | Protected, jobs: d
         return
     match entry:
         case Protected():
-            jobs[entry.name] = record.model_copy(update={"protect": entry.protect})
+            on_remove = entry.on_remove or record.on_remove
+            jobs[entry.name] = record.model_copy(update={"protect": entry.protect, "on_remove": on_remove})
         case Cancelled():
             jobs[entry.name] = _cancelled(record, entry)
         case Retried():
@@ -278,8 +292,12 @@ def _update(entry: Adopted | Retried | Cancelled | Observed | Protected, jobs: d
 
 
 def _cancelled(record: RecordedJob, entry: Cancelled) -> RecordedJob:
-    cancellation = None if entry.undone else Cancellation(attempt=entry.attempt, at=entry.at, source=entry.source)
+    cancellation = None if entry.undone else _cancellation(entry)
     return record.model_copy(update={"cancellation": cancellation})
+
+
+def _cancellation(entry: Cancelled) -> Cancellation:
+    return Cancellation(attempt=entry.attempt, cause=entry.cause, at=entry.at, source=entry.source)
 
 
 def _retried(record: RecordedJob, entry: Retried) -> RecordedJob:
@@ -332,9 +350,14 @@ def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int
             "line": entry.line,
             "moves": (*record.moves, moved),
             "protect": record.protect if entry.protect is None else entry.protect,
+            "on_remove": entry.on_remove or record.on_remove,
         }
         jobs[entry.name] = record.model_copy(update=update)
         generations[entry.name] = max(generations.get(entry.name, 0), generations.get(entry.moved_from, 0))
+
+
+def _reruns(before: tuple[str, ...], text: str | None) -> tuple[str, ...]:
+    return before if text is None or text in before else (*before, text)
 
 
 def _text(job: Mapping[str, Any], key: str) -> str | None:

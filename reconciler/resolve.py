@@ -11,9 +11,10 @@ import rfc8785
 
 from reconciler.chains import FROM, in_order, source_names, with_sources
 from reconciler.check import Checker, Finding, did_you_mean, nearest
+from reconciler.durations import seconds
 from reconciler.errors import Diagnostic, Location
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
-from reconciler.spec import JobSpec
+from reconciler.spec import JobSpec, Reconcile
 
 UNKNOWN_JOB = "unknown-job"
 """The code of a fault that may go away when more specs are read."""
@@ -92,7 +93,10 @@ def _chained_fingerprint(request: JsonObject, desired: Mapping[str, DesiredJob])
         return fingerprint(request)
 
     def told(item: JsonObject) -> list[JsonObject]:
-        source = {**item[FROM], "job": desired[item[FROM]["job"]].fingerprint}
+        job = desired[item[FROM]["job"]]
+        source = {**item[FROM], "job": job.fingerprint}
+        if job.policy.rerun is not None:
+            source["rerun"] = job.policy.rerun
         return [{**item, FROM: source}]
 
     return fingerprint(with_sources(request, told))
@@ -110,20 +114,32 @@ def _desired(written: WrittenSpec) -> DesiredJob:
         request["inputs"] = {
             port: [_input(item, written.uploads) for item in items] for port, items in request["inputs"].items()
         }
-    policy = written.spec.reconcile
     return DesiredJob(
         name=written.spec.name,
         request=request,
         fingerprint=fingerprint(request),
         location=written.location,
-        policy=Policy(
-            attempts=policy.retry.attempts if policy and policy.retry else 1,
-            on_change=policy.on_change if policy else "cancel",
-            protect=bool(policy and policy.protect),
-        ),
+        policy=_policy(written.spec.reconcile) if written.spec.reconcile else Policy(),
         env=written.env,
         needs=frozenset(written.needs),
         uploads=tuple(sorted(set(written.uploads.values()), key=lambda u: u.file_id)),
+    )
+
+
+def _policy(written: Reconcile) -> Policy:
+    retry = written.retry
+    return Policy(
+        attempts=retry.attempts if retry else 1,
+        retry_on=tuple(retry.on) if retry else Policy().retry_on,
+        backoff=(seconds(retry.backoff) or 0.0) if retry and retry.backoff else 0.0,
+        on_change=written.on_change,
+        on_remove=written.on_remove,
+        protect=written.protect,
+        timeout=seconds(written.timeout) if written.timeout else None,
+        preempted=seconds(written.preempted) if written.preempted else None,
+        suspend=written.suspend,
+        rerun=written.rerun,
+        moved_from=written.moved_from,
     )
 
 

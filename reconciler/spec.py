@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from reconciler.durations import PATTERN
 from reconciler.guards import LIMIT
 
 NAME_LIMIT = 128
@@ -86,11 +87,24 @@ class Component(_Written):
     config: dict[str, Any] | None = Field(None, description="Handed to the component; its pipeline says what it takes.")
 
 
+RetryCause: TypeAlias = Literal["failed", "cancelled", "timeout", "preempted"]
+_Duration = Annotated[str, Field(pattern=PATTERN, examples=["90s", "10m", "1.5h"])]
+
+
 class Retry(_Written):
     """Run a job again when it FAILED or was CANCELLED."""
 
     attempts: Annotated[int, Field(ge=1, le=100), _Integer] = Field(
         description="Runs of one submission at most, the first included."
+    )
+    on: list[RetryCause] = Field(
+        default=["failed", "cancelled"],
+        min_length=1,
+        description="After which ends: it FAILED, it was CANCELLED by somebody else, or by us for its time-out or "
+        "since it was PREEMPTED for too long. What 'reconciler cancel' ended is not run again.",
+    )
+    backoff: _Duration | None = Field(
+        None, description="How long after the end of a run the next one begins; each further time twice as long."
     )
 
 
@@ -114,6 +128,15 @@ class Defaults(_Written):
         "cancel",
         description="When the spec changes while its job is in flight: cancel the old job first, or keep it running.",
     )
+    on_remove: Literal["prune", "cancel", "forget"] = Field(
+        "prune",
+        description="When the spec is removed: only --prune cancels and forgets its job; cancel it without; or forget "
+        "it and let it run.",
+    )
+    timeout: _Duration | None = Field(None, description="Cancel a run that takes longer; the next plan does it.")
+    preempted: _Duration | None = Field(
+        None, description="Cancel a job that stays PREEMPTED for longer; the next plan does it."
+    )
     protect: bool = Field(
         default=False,
         description="Never cancel or replace the job while it is in flight, nor cancel or forget it when its spec is "
@@ -124,6 +147,15 @@ class Defaults(_Written):
 class Reconcile(Defaults):
     """This tool's own policies for the job. The platform never sees them; changing them changes no job."""
 
+    suspend: bool = Field(
+        default=False, description="Do not submit the job, and cancel it when it is in flight; it goes on without."
+    )
+    rerun: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="Run an unchanged spec again: once for each text that ever stands here."
+    )
+    moved_from: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="The name that this job had before; its record goes on under the new one."
+    )
     needs: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list, description="Names of jobs that must have COMPLETED before this one is submitted."
     )

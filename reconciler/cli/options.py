@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from reconciler.durations import seconds
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,13 +23,12 @@ class Duration(click.ParamType[float]):
     """Seconds, written as `90`, `90s`, `5m`, `1.5h` or `500ms`."""
 
     name = "duration"
-    _UNITS: ClassVar = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", str(value).strip())
-        if not match:
+        length = seconds(str(value).strip())
+        if length is None:
             self.fail(f"{value!r} is not a duration; write for example 90s, 5m or 1h", param, ctx)
-        return float(match[1]) * self._UNITS[match[2]]
+        return length
 
 
 _COMMON: dict[str, Callable[[Any], Any]] = {

@@ -117,11 +117,15 @@ def refuse(made: Plan) -> None:
 
 
 def _protections(made: Plan, state: State, settings: Settings) -> list[Protected]:
-    """What the specs say anew about the protection of recorded jobs. Nothing else may come of it, so it is recorded."""
+    """What the specs say anew about the protection of recorded jobs, and about their removal. Nothing else may come of
+    it, so it is recorded.
+    """
+    at = settings.timestamp()
     return [
-        Protected(name=a.name, at=settings.timestamp(), job_id=record.job_id, protect=a.protected)
+        Protected(name=a.name, at=at, job_id=record.job_id, protect=a.protected, on_remove=a.on_remove)
         for a in made.actions
-        if (record := state.jobs.get(a.name)) is not None and record.protect != a.protected
+        if (record := state.jobs.get(a.name)) is not None
+        and (record.protect, record.on_remove) != (a.protected, a.on_remove)
     ]
 
 

@@ -100,6 +100,8 @@ def _adopted(want: DesiredJob, at: str, job: ObservedJob, source: Source, why: s
         source=source,
         why=why,
         protect=want.policy.protect,
+        on_remove=want.policy.on_remove,
+        rerun=want.policy.rerun,
     )
 
 

@@ -135,7 +135,7 @@ async def plan_with(
     variables = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, variables, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
-    facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested)
+    facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested, settings.now())
     options = named(facts, request.options)
     made = make_plan(
         facts,
