@@ -157,6 +157,66 @@ def test_a_kill_at_every_point_of_a_rename(new_trial: Callable[[], Trial]) -> No
         assert len(trial.control.truth()["jobs"]) == 2, f"killed at point {at}"
 
 
+def chained(new_trial: Callable[[], Trial], **platform: Any) -> Trial:
+    """`a` has COMPLETED; `b` takes what it made, and `c` takes what `b` makes."""
+    trial = new_trial()
+    trial.control.setup(**platform)
+    trial.chain = {"b": "a", "c": "b"}
+    trial.write({"a": 1})
+    assert trial.run()[0] == 0
+    (job_id,) = trial.control.truth()["jobs"]
+    trial.control.call("control/event", id=job_id, status="COMPLETED")
+    trial.write({"a": 1, "b": 1, "c": 1})
+    return trial
+
+
+def chain_under_kills(new_trial: Callable[[], Trial], step: int, **platform: Any) -> None:
+    for at in range(1, chained(new_trial, **platform).run()[1] + 1, step):
+        trial = chained(new_trial, **platform)
+        trial.run(kill_at=at)
+        assert trial.recover() == 0
+        jobs = trial.control.truth()["jobs"]
+        assert sorted(job["name"] for job in jobs.values()) == ["a", "b"], f"killed at point {at}: c must wait for b"
+        second = next(i for i, job in jobs.items() if job["name"] == "b")
+        trial.control.call("control/event", id=second, status="COMPLETED")
+        check(trial, f"killed at point {at}")
+
+
+def test_a_kill_at_any_point_of_a_chain(new_trial: Callable[[], Trial]) -> None:
+    chain_under_kills(new_trial, 5, lag=3.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
+def test_a_kill_at_every_point_of_a_chain(new_trial: Callable[[], Trial], platform: dict[str, Any]) -> None:
+    chain_under_kills(new_trial, 1, **platform)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
+def test_a_kill_at_every_point_while_a_job_gets_another_name_and_content(
+    new_trial: Callable[[], Trial], platform: dict[str, Any]
+) -> None:
+    def renamed_and_changed() -> Trial:
+        trial = new_trial()
+        trial.control.setup(**platform)
+        trial.write({"a": 1})
+        assert trial.run()[0] == 0
+        trial.write({"a": 2})
+        assert trial.run()[0] == 0
+        trial.moved = {"z": "a"}
+        trial.write({"z": 3})
+        return trial
+
+    for at in range(1, renamed_and_changed().run()[1] + 1):
+        trial = renamed_and_changed()
+        trial.run(kill_at=at)
+        check(trial, f"killed at point {at}")
+        state = read_state(trial.folder / "state.json")
+        assert state is not None
+        assert [past.status for past in state.jobs["z"].history] == ["CANCELLED", "CANCELLED"]
+
+
 # A platform that does a job and answers 429 breaks the one promise that 429 makes: that is not among them.
 FAULTS = [
     f"{when}:{what}" for when in ("before", "after") for what in ("500", "502", "503", "504", "408", "drop", "garbage")

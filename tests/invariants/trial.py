@@ -134,6 +134,10 @@ class Trial:
     """How often each `name=value` may have been submitted: once each time that a spec came to say it."""
     file: str = ""
     """The input of every job; without it each has one of its own, and a rename is never a move."""
+    chain: dict[str, str] = field(default_factory=dict)
+    """The job whose output a job takes, by name."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """The name that a job had before, by its new one."""
     pruned: set[str] = field(default_factory=set)
     """Jobs whose record an apply may have forgotten, since their spec was gone when it ran."""
 
@@ -169,6 +173,10 @@ class Trial:
                 "parameters": {"worker": {"config": {"value": value}}},
                 "reconcile": {"retry": {"attempts": 3}},
             }
+            if name in self.chain:
+                body["inputs"] = {"data": [{"from": {"job": self.chain[name], "port": "out"}}]}
+            if name in self.moved:
+                body["reconcile"] = {"moved_from": self.moved[name]}
             (folder / f"{name}.json").write_text(json.dumps(body))
 
     def run(self, kill_at: int = 0, error: int = 0) -> tuple[int, int]:
