@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from typing import Literal
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
 from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
-from reconciler.job import Gone, JobStatus, Seen, Source, Upload, is_terminal, timestamp
+from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, Upload, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import (
@@ -159,6 +159,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     if action.moved_from:
         await tools.journal.append(_moved(action, tools))
     if action.cancels:
+        await tools.journal.append(_cancelled(action, "replace", tools))
         await _cancel(action, tools)
     mark = token(tools.lineage, action.name, action.generation)
     platform_now = tools.client.platform_now()
@@ -205,7 +206,13 @@ async def _record_submission(action: Action, result: Submission, mark: str, tool
         error = result.error
         refusal = NotSubmitted(name=action.name, at=tools.timestamp(), token=mark, refused=True, reason=error.message)
         await tools.journal.append(refusal)
-        return _failed(action, error)
+        failed = _failed(action, error)
+        if not action.cancels:
+            return failed
+        gone = (
+            f"{action.job_id} was cancelled for it, so nothing runs now; with its old spec the next apply runs it again"
+        )
+        return replace(failed, hint=f"{failed.hint}; {gone}" if failed.hint else gone)
     return _unknown(action, result.reason)
 
 
@@ -242,19 +249,21 @@ async def _cancel(action: Action, tools: Tools) -> str | None:
     return status
 
 
-async def _cancel_and_keep(action: Action, tools: Tools) -> Outcome:
-    """Cancel, and keep the record, with a note why: what becomes of the job depends on it."""
-    assert action.job_id is not None
-    assert action.attempt is not None
-    assert action.cause is not None
-    entry = Cancelled(
+def _cancelled(action: Action, cause: CancelCause, tools: Tools) -> Cancelled:
+    return Cancelled(
         name=action.name,
         at=tools.timestamp(),
-        job_id=action.job_id,
-        attempt=action.attempt,
-        cause=action.cause,
+        job_id=action.job_id or "",
+        attempt=action.attempt or 1,
+        cause=cause,
         source=tools.source,
     )
+
+
+async def _cancel_and_keep(action: Action, tools: Tools) -> Outcome:
+    """Cancel, and keep the record, with a note why: what becomes of the job depends on it."""
+    assert action.cause is not None
+    entry = _cancelled(action, action.cause, tools)
     await tools.journal.append(entry)
     try:
         status = await _cancel(action, tools)

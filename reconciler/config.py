@@ -62,8 +62,9 @@ def _expressions(value: Any, route: Route = ()) -> Iterator[Finding]:
 def _in_environment(config: dict[str, Any], asked: str | None) -> dict[str, Any]:
     environments = config.pop("environments", {})
     name = asked or config.get("environment")
+    states = {one: _state_of(config, one, here) for one, here in environments.items()}
     if name is None:
-        return config
+        return {**config, "siblings": [*states.values()]} if states else config
     if name not in environments:
         known = "it has " + ", ".join(environments) if environments else "it has none"
         raise UsageError(f"{FILE} has no environment {name!r}", did_you_mean(name, environments) or known)
@@ -72,8 +73,12 @@ def _in_environment(config: dict[str, Any], asked: str | None) -> dict[str, Any]
     for key in ("vars", "reconcile"):
         if key in config and key in here:
             merged[key] = {**config[key], **here[key]}
-    if "state" not in here:
-        # Two environments never share a state by accident: a state belongs to one endpoint.
-        state = Path(config.get("state", STATE))
-        merged["state"] = str(state.with_name(f"{state.stem}.{name}{state.suffix}"))
+    merged["state"] = states.pop(name)
+    merged["siblings"] = [config.get("state", STATE), *states.values()]
     return merged
+
+
+def _state_of(config: dict[str, Any], name: str, here: dict[str, Any]) -> str:
+    """The state file of an environment. Two never share one by accident: a state belongs to one endpoint."""
+    state = Path(config.get("state", STATE))
+    return str(here.get("state") or state.with_name(f"{state.stem}.{name}{state.suffix}"))

@@ -58,7 +58,7 @@ def ignore_in_git(folder: Path) -> None:
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".gitignore").open("x") as file:
-            file.write("*\n!.gitignore\n!state.json\n")
+            file.write("*\n!.gitignore\n!state.json\n!state.*.json\n")
 
 
 @contextlib.asynccontextmanager

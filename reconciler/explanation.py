@@ -60,7 +60,7 @@ class ExplainedJob(_Value):
     observed_at: str | None = Field(None, description="When it was last seen to change; of the present job only.")
     attempts: int | None = None
     retries: tuple[Retry, ...] = ()
-    cancellation: Cancellation | None = Field(None, description="The last 'reconciler cancel' of it.")
+    cancellation: Cancellation | None = Field(None, description="When we had it cancelled, and why.")
     renamed: tuple[Renamed, ...] = ()
     pipeline_version: str | None = None
     error: JsonObject | None = None

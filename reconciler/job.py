@@ -65,8 +65,8 @@ class Upload:
     media_type: str
 
 
-CancelCause: TypeAlias = Literal["hand", "timeout", "preempted", "suspend"]
-"""Why we cancelled a job and kept its record."""
+CancelCause: TypeAlias = Literal["hand", "timeout", "preempted", "suspend", "replace"]
+"""Why we cancelled a job and kept its record, for a time at least."""
 OnRemove: TypeAlias = Literal["prune", "cancel", "forget"]
 """What happens to a job when its spec is removed: what --prune says, it is cancelled, or left alone and forgotten."""
 

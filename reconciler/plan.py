@@ -71,9 +71,7 @@ class Action(_Value):
     uploads: tuple[Upload, ...] = Field((), description="Local files that the platform needs first.")
     cancels: bool = Field(default=False, description="The job `job_id` is cancelled first.")
     generation: int | None = Field(None, description="Which deliberate submission of this name it is.")
-    attempt: int | None = Field(
-        None, description="Which run of the submission a retry starts, or a cancel by hand ends."
-    )
+    attempt: int | None = Field(None, description="Which run of the submission a retry starts, or a cancel ends.")
     by_hand: bool = Field(default=False, description="A person asked for it.")
     cause: CancelCause | None = Field(None, description="Why a job is cancelled that stays on record.")
     on_remove: OnRemove = Field("prune", description="`reconcile.on_remove` of its spec, or of its record without one.")
@@ -101,6 +99,7 @@ class Plan(_Value):
     lineage: str | None = Field(None, description="Null on a first run: the state has no history yet.")
     serial: int = 0
     endpoint: str
+    environment: str | None = Field(None, description="The environment of `reconciler.yaml` that it is for.")
     source: Source | None = Field(None, description="Where the specs come from.")
     options: dict[str, Any] = Field(default_factory=dict, description="How the plan was asked for.")
     actions: tuple[Action, ...] = ()
@@ -186,7 +185,11 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
         serial=facts.state.serial,
         endpoint=facts.state.endpoint,
         actions=tuple(sorted(actions, key=lambda a: (_rank(a), a.name))),
-        warnings=(*_duplicates(actions, facts), *(w for name in names for w in _warnings(name, facts))),
+        warnings=(
+            *_duplicates(actions, facts),
+            *_not_set(names, facts),
+            *(w for name in names for w in _warnings(name, facts)),
+        ),
         refusals=_refusals(actions, facts, how),
         unsettled=tuple(sorted(facts.unresolved)),
         **about,
@@ -367,7 +370,8 @@ def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOpti
         reason = f"protected, so {what} does not {does} {have.job_id} ({status}); spec removed"
         return _blocked(name, "orphan", does, reason, None, have, options, status=status)
     if does == "forget":
-        return _action(name, "forget", "spec removed", None, have, status=status)
+        reason = f"spec removed; forgets {have.job_id} ({status})"
+        return _action(name, "forget", reason, None, have, status=status)
     return _action(
         name, "cancel", f"spec removed; cancels {have.job_id} ({status})", None, have, status=status, cancels=True
     )
@@ -392,7 +396,15 @@ def _decide_same(
     once_more = again(want.policy, have, status, job, facts.now)
     if not once_more.runs:
         return _action(want.name, "keep", once_more.reason, want, have, status=status)
-    return _action(want.name, "retry", once_more.reason, want, have, status=status, attempt=have.attempts + 1)
+    reason = f"{once_more.reason}; {have.job_id}{_error_of(job)}"
+    return _action(want.name, "retry", reason, want, have, status=status, attempt=have.attempts + 1)
+
+
+def _error_of(job: Mapping[str, Any]) -> str:
+    """What a job says that it FAILED of, as the end of a sentence."""
+    error = job.get("error")
+    message = error.get("message") if isinstance(error, Mapping) else None
+    return f": {message[:200]}" if isinstance(message, str) and message else ""
 
 
 def _ended(want: DesiredJob, have: RecordedJob, status: str, end: Ending, options: PlanOptions) -> Action:
@@ -472,7 +484,8 @@ def _suspended(want: DesiredJob, have: RecordedJob, status: str, options: PlanOp
 
 def _why_replaced(want: DesiredJob, have: RecordedJob, changes: int, facts: Facts, options: PlanOptions) -> str:
     if want.name in options.replace:
-        return "asked for with --replace"
+        also = f"; {plural(changes, 'field')} changed" if changes else ""
+        return f"asked for with --replace{also}"
     if want.fingerprint == have.fingerprint and not _changed_secrets(want, have, facts):
         return f"asked for with rerun: {want.policy.rerun}"
     if want.fingerprint == have.fingerprint:
@@ -507,6 +520,7 @@ def _replace(
         status=status,
         changes=changes,
         cancels=cancels,
+        attempt=have.attempts if cancels else None,
         **_submission(want, facts),
     )
 
@@ -570,6 +584,18 @@ def _duplicates(actions: Sequence[Action], facts: Facts) -> Iterator[str]:
     for group in same_work([*map(asked, facts.desired.values()), *known]):
         if count := sum(job.name in submits for job in group):
             yield f"{len(group):,} specs ask for the same work, and {count:,} would be submitted: {listed(group)}"
+
+
+def _not_set(names: Sequence[str], facts: Facts) -> Iterator[str]:
+    """Variables of the environment that recorded jobs were submitted with, and that are not there to compare."""
+    missing: dict[str, int] = {}
+    for name in names:
+        want, have = facts.desired.get(name), facts.state.jobs.get(name)
+        for variable in want.env if want and have else ():
+            if variable not in facts.secrets:
+                missing[variable] = missing.get(variable, 0) + 1
+    for variable, count in missing.items():
+        yield f"env.{variable} is not set here, so whether it changed is not known; it stands in {plural(count, 'job')}"
 
 
 def _warnings(name: str, facts: Facts) -> Iterator[str]:

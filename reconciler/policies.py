@@ -58,6 +58,8 @@ def again(policy: Policy, have: RecordedJob, status: str, job: Mapping[str, Any]
         return Again(runs=False, reason=f"{ended}; suspended")
     if cause == "suspend":
         return Again(runs=True, reason="no longer suspended")
+    if cause == "replace":
+        return Again(runs=True, reason="cancelled for another job that was not submitted in its place")
     if policy.attempts <= 1:
         return Again(runs=False, reason=f"{ended}; no retry policy")
     if cause not in policy.retry_on:

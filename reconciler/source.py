@@ -16,8 +16,13 @@ _PATIENCE = 10  # seconds for one call of git
 _RUNS = ("BUILD_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL")  # Jenkins, CircleCI, Buildkite
 
 
-def read_source(root: Path, paths: Iterable[str], environment: Mapping[str, str] = os.environ) -> Source:
-    """The source of the files `paths` of the working directory `root`. Without git most of it stays None."""
+def read_source(
+    root: Path, paths: Iterable[str], environment: Mapping[str, str] = os.environ, *, around: Iterable[str] = ()
+) -> Source:
+    """The source of the files `paths` of the working directory `root`. Without git most of it stays None.
+
+    `around`: files and folders in which a change, or something that is gone, counts as well.
+    """
     run_url, repository, branch = _ci(environment)
     commit, prefix = _git(root, "rev-parse", "--verify", "HEAD"), _git(root, "rev-parse", "--show-prefix")
     if commit is None or prefix is None:
@@ -27,7 +32,7 @@ def read_source(root: Path, paths: Iterable[str], environment: Mapping[str, str]
         commit=commit,
         branch=branch or _git(root, "symbolic-ref", "--short", "--quiet", "HEAD"),
         author=_git(root, "show", "--no-patch", "--no-show-signature", "--format=%an", "HEAD"),
-        dirty=_dirty(root, folder, paths),
+        dirty=_dirty(root, folder, paths, around),
         folder=folder,
         repository=repository or _web_address(_git(root, "config", "--get", "remote.origin.url") or ""),
         run_url=run_url,
@@ -64,14 +69,19 @@ def repository_names(root: Path, environment: Mapping[str, str] = os.environ) ->
     return name
 
 
-def _dirty(root: Path, folder: str, paths: Iterable[str]) -> bool | None:
-    """Whether any of the files is not what the commit has; None when git does not say."""
+def _dirty(root: Path, folder: str, paths: Iterable[str], around: Iterable[str]) -> bool | None:
+    """Whether any of the files, or anything committed `around` them, is not what the commit has; None when git does not
+    say.
+    """
     files = {posixpath.normpath(posixpath.join(folder, path)) for path in paths}
     committed = _git(root, "ls-tree", "-r", "-z", "--full-tree", "--name-only", "HEAD")
     changed = _git(root, "diff", "-z", "--name-only", "--no-ext-diff", "--no-renames", "HEAD")
     if committed is None or changed is None:
         return None
-    return not files <= set(committed.split("\0")) - set(changed.split("\0"))
+    other = set(changed.split("\0")) - {""}
+    places = {posixpath.normpath(posixpath.join(folder, path)) for path in around}
+    gone = any(name == place or name.startswith(f"{place}/") for name in other for place in places)
+    return gone or not files <= set(committed.split("\0")) - other
 
 
 def _ci(environment: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:

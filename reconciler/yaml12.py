@@ -179,6 +179,8 @@ def _syntax(error: yaml.YAMLError, path: str, text: str, columns: _Columns) -> D
     indent = here[: len(here) - len(here.lstrip())]
     began = getattr(error, "context_mark", None)
     hint = next((text for words, text in _SYNTAX_HINTS.items() if words in problem), None)
+    if "${{" in here and began is not None and "flow" in (getattr(error, "context", None) or ""):
+        hint = 'inside of { } and [ ] an expression needs quotes: "${{ vars.NAME }}"'
     if mark.column < len(indent) and "\t" in indent:
         problem, hint = "a tab in the indentation", "indent with spaces; YAML does not allow tabs there"
     elif began is not None and began.line < mark.line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.guarding import GUARD_OPTIONS
+from reconciler.cli.guarding import GUARD_OPTIONS, same_place
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import columns, note, paint, run_async, show, worst
 from reconciler.cli.reporting import Draft, draft, report_option
@@ -140,8 +141,9 @@ def _save_plan(options: Options, made: Plan, out: str) -> None:
         Path(out).write_text(to_json(plan_json(made)) + "\n", encoding="utf-8")
     except OSError as error:
         raise PlanRefused(f"the plan cannot be saved to {out}: {error.strerror}") from error
+    carry_out = shlex.join(["reconciler", *same_place(), "apply", "--plan", out])
     refused = "Saved, although apply refuses it as it is." if made.refusals else None
-    note(options, refused or f"Saved. Carry it out with: reconciler apply --plan {out}")
+    note(options, refused or f"Saved. Carry it out with: {carry_out}")
 
 
 def _plan_report(made: Plan, output_format: str | None) -> str | None:

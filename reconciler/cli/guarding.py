@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from reconciler.cli.options import COMMON_OPTIONS
+from reconciler.cli.options import COMMON_OPTIONS, Options
 from reconciler.errors import PlanRefused
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def limits_in_force(
     from reconciler.config import read_config
     from reconciler.guards import GUARDS, parse_limit
 
-    config, context = read_config(Path.cwd()), click.get_current_context()
+    context = click.get_current_context()
+    config = read_config(Path.cwd(), context.ensure_object(Options).environment)
     limits: dict[Guard, Limit] = {}
     typed: dict[Guard, str] = {}
     for guard in GUARDS:
@@ -94,6 +95,21 @@ def retyped(command: str) -> tuple[str, ...]:
     words = [*_group_words(group, same=same), command]
     words += _words(context, same=same, has=has)
     return ("reconciler", *words)
+
+
+def same_place() -> Iterator[str]:
+    """The options that say which platform and which state are meant, as they were typed, for another command."""
+    context: click.Context | None = click.get_current_context()
+    typed: dict[str, list[str]] = {}
+    while context is not None:
+        for param in context.command.params:
+            name = param.name or ""
+            given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            if name in ("endpoint", "environment", "state") and given and isinstance(param, click.Option):
+                typed.setdefault(name, list(option_words(param, context.params[name])))
+        context = context.parent
+    for words in typed.values():
+        yield from words
 
 
 def _group_words(group: click.Context, *, same: bool) -> Iterator[str]:

@@ -113,6 +113,7 @@ class Options:
             specs=specs_path(None),
             command=command,
             environment=config.get("environment"),
+            siblings=tuple(Path(path) for path in config.get("siblings", ())),
             vars=config.get("vars", {}),
             environ=os.environ,
             policies=config.get("reconcile", {}),

@@ -297,7 +297,7 @@ def _same_record(saved: Plan, state: State) -> None:
     elif saved.lineage is None and state.serial:
         moved.append(f"it was made for a first run, and the state has serial {state.serial} now")
     elif saved.lineage is not None and saved.lineage != state.lineage:
-        moved.append(f"the lineage: {saved.lineage} then, {state.lineage} now")
+        moved.append(f"it was made for another state (--state, --environment): lineage {saved.lineage}")
     elif saved.serial != state.serial:
         moved.append(f"the serial of the state: {saved.serial} then, {state.serial} now")
     if moved:

@@ -14,6 +14,7 @@ from typing import Any
 from reconciler import __version__
 from reconciler.chains import in_order
 from reconciler.client import Client
+from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError
 from reconciler.guards import GUARDS, Guard
@@ -25,7 +26,9 @@ from reconciler.reconcile.session import folded_record, hidden, open_names, read
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import UNKNOWN_JOB, resolve
 from reconciler.secrets import digests
+from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
+from reconciler.state import read_state
 from reconciler.transfer import as_sent
 
 
@@ -131,7 +134,7 @@ async def plan_with(
         observed = await observe(client, in_flight(state.jobs))
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
-            found, notes = await _find(client, new, state)
+            found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
     variables = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, variables, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
@@ -140,6 +143,7 @@ async def plan_with(
     made = make_plan(
         facts,
         options,
+        environment=settings.environment,
         source=source_of(settings, desired),
         options={
             "paths": [str(p) for p in request.paths],
@@ -173,17 +177,27 @@ CANNOT_LIST = frozenset({404, 405, 501})
 """What a platform answers that has no list of jobs. Any other failure may be over in a minute."""
 
 
+def _recorded_elsewhere(settings: Settings) -> frozenset[str]:
+    """The jobs of the other environments: the same spec may ask for the same job in each of them."""
+    ids: frozenset[str] = frozenset()
+    for path in settings.siblings:
+        if path != settings.state and (state := read_state(path)) is not None:
+            ids |= known_ids(state)
+    return ids
+
+
 async def _find(
-    client: Client, desired: Mapping[str, DesiredJob], state: State
+    client: Client, desired: Mapping[str, DesiredJob], state: State, others: frozenset[str]
 ) -> tuple[dict[str, list[ObservedJob]], tuple[str, ...]]:
     """Platform jobs that the specs ask for already, since this state cannot know, and what to say about the search.
+    `others`: ids of jobs that belong to somebody else.
 
     Raises `PlatformError`.
     """
     listed: dict[str, list[ObservedJob]] = {}
     try:
         async for job in client.jobs():
-            if job.name in desired:
+            if job.name in desired and job.id not in others:
                 listed.setdefault(job.name, []).append(job)
     except PlatformError as error:
         if error.status not in CANNOT_LIST:
@@ -212,4 +226,4 @@ def checked_out(settings: Settings, paths: Collection[str]) -> Source:
     they are what the commit has.
     """
     known: dict[str, Any] = {"tool_version": __version__} | ({} if paths else {"dirty": None})
-    return read_source(settings.root, paths).model_copy(update=known)
+    return read_source(settings.root, paths, around=(str(settings.specs), FILE)).model_copy(update=known)

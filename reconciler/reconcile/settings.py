@@ -32,6 +32,8 @@ class Settings:
     """The specs of the working directory."""
     command: str = "reconciler"
     environment: str | None = None
+    siblings: tuple[Path, ...] = ()
+    """State files of the other environments: jobs that they record are not ours."""
     vars: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The environment of the process: what `${{ env.NAME }}` in specs stands for."""

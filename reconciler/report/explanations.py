@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.compare import Change
 from reconciler.explanation import ExplainedJob, Explanation, NextAction, OpenSubmission, Place, Renamed
-from reconciler.job import JsonObject, Retry, Source
+from reconciler.job import CancelCause, JsonObject, Retry, Source
 from reconciler.report.plans import change_parts
 from reconciler.report.style import Colour, Paint, plain
 from reconciler.text import one_line, pad, plural, width, wrap
@@ -168,11 +168,20 @@ def _retry(retry: Retry) -> Iterator[tuple[str, str]]:
     yield "", one_line((retry.source and retry.source.run_url) or "", 2000)
 
 
+_CANCELLED: Mapping[CancelCause, str] = {
+    "hand": "by hand",
+    "timeout": "for its time-out",
+    "preempted": "since it was PREEMPTED for too long",
+    "suspend": "since its spec was suspended",
+    "replace": "for the job after it",
+}
+
+
 def _cancellation(job: ExplainedJob) -> Iterator[tuple[str, str]]:
     if (asked := job.cancellation) is not None:
         run = f"of attempt {asked.attempt}, " if (job.attempts or 1) > 1 else ""
         commit = f", commit {_short(asked.source)}" if _short(asked.source) else ""
-        yield "cancelled", f"by hand, {run}{_moment(asked.at)}{commit}"
+        yield "cancelled", f"{_CANCELLED[asked.cause]}, {run}{_moment(asked.at)}{commit}"
         yield "", one_line((asked.source and asked.source.run_url) or "", 2000)
 
 

@@ -6,14 +6,16 @@ code spans, unless it is plain words.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 
+from reconciler.job import JsonObject
 from reconciler.plan import Action, Plan
 from reconciler.report.plans import change_parts, kept_lines, spec_place, uploads_line, verdict
 from reconciler.report.sections import sections
-from reconciler.text import one_line
+from reconciler.text import one_line, plural
 
 COMMENT = 65_536
 """Characters that GitHub takes in one comment."""
@@ -49,7 +51,7 @@ def _cut(plan: Plan, limit: int) -> str:
 
 
 def _joined(plan: Plan, shown: Sequence[Sequence[str]]) -> str:
-    lines = [f"### {verdict(plan)}", "", _origin(plan)]
+    lines = [f"### {verdict(plan)}", "", *_totals(plan), _origin(plan)]
     if plan.refusals:
         lines += ["", *(f"- refused: {prose(one_line(refusal.reason, 500))}" for refusal in plan.refusals)]
         lines += ["", f"To do it all the same: {code(one_line(plan.refusals[0].override, _COMMAND))}"]
@@ -77,9 +79,21 @@ def _listed(texts: Sequence[str]) -> list[str]:
     return items if more <= 0 else [*items, f"- … and {more:,} more"]
 
 
+def _totals(plan: Plan) -> list[str]:
+    """What costs money, in one sentence: the limits count the same."""
+    submitted = sum(a.action in ("create", "replace", "retry") for a in plan.actions)
+    cancelled = sum(a.cancels for a in plan.actions)
+    if plan.refusals or (not submitted and not cancelled):
+        return []
+    running = "1 job in flight is" if cancelled == 1 else f"{cancelled:,} jobs in flight are"
+    return [f"{plural(submitted, 'run')} would be submitted, and {running} cancelled.", ""]
+
+
 def _origin(plan: Plan) -> str:
     """Where the plan holds: the platform, the state and the commit."""
     parts = [code(one_line(plan.endpoint, 200)), f"state serial {plan.serial}" if plan.lineage else "first run"]
+    if plan.environment:
+        parts.insert(0, f"environment {code(one_line(plan.environment, 100))}")
     if plan.source and plan.source.commit:
         dirty = ", with changes that are not committed" if plan.source.dirty else ""
         parts.append(f"commit {code(one_line(plan.source.commit[:12]))}{dirty}")
@@ -93,12 +107,29 @@ def _item(action: Action, fields: int) -> str:
     head = f"- {kind} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
     if not fields:
         return head
+    if action.action == "create" and action.request is not None:
+        head += f" · {_asked(action.request)}"
     changes = (change_parts(change, write=code) for change in action.changes[:fields])
     override = [f"  - to do it all the same: {code(one_line(action.override, _COMMAND))}"] if action.override else []
     lines = [*override, *("  - " + " ".join(text for text, _ in parts) for parts in changes)]
     if (more := len(action.changes) - fields) > 0:
         lines.append(f"  - … and {more:,} more fields")
     return "\n".join([head, *lines])
+
+
+def _asked(request: JsonObject) -> str:
+    """What is submitted, in a few words: the pipeline, how many inputs, and the settings that are a single value."""
+    version = request.get("pipeline_version")
+    pipeline = f"{request.get('pipeline_key')} {version or '(its latest version)'}"
+    inputs = sum(len(items) for items in (request.get("inputs") or {}).values())
+    settings = [
+        f"{name}: {json.dumps(value, ensure_ascii=False)}"
+        for component in (request.get("parameters") or {}).values()
+        for name, value in ((component or {}).get("config") or {}).items()
+        if not isinstance(value, dict | list)
+    ]
+    parts = [code(one_line(pipeline, 100)), *([plural(inputs, "input")] if inputs else [])]
+    return ", ".join([*parts, *([code(one_line(", ".join(settings), 120))] if settings else [])])
 
 
 def code(text: str) -> str:

@@ -13,7 +13,7 @@ from reconciler.report.sections import sections
 from reconciler.report.style import MARKS, Colour, Paint, plain, size
 from reconciler.text import one_line, pad, plural, width, wrap
 
-_NAME = 60  # characters of a name
+_NAME = 128  # characters of a name
 _FIELDS = 20  # changed fields shown of each action
 _VALUE = 70  # characters of a value
 _COMMAND = 10_000  # characters of a command line, which is never broken: it is there to be copied

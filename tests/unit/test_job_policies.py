@@ -68,6 +68,7 @@ ALL = ("failed", "cancelled", "timeout", "preempted")
         (ended("CANCELLED", cause="hand"), {"attempts": 9, "retry_on": ALL}, "keep", "cancelled by hand"),
         (ended("FAILED", cause="hand"), {"attempts": 9, "retry_on": ALL}, "keep", "failed; cancelled by hand before"),
         (ended("CANCELLED", cause="suspend"), {}, "retry", "no longer suspended"),
+        (ended("CANCELLED", cause="replace"), {}, "retry", "cancelled for another job that was not submitted"),
         (ended("CANCELLED", cause="suspend"), {"suspend": True}, "keep", "cancelled; suspended"),
         (ended("FAILED"), {"attempts": 2, "suspend": True}, "keep", "failed; suspended"),
         (

@@ -32,7 +32,7 @@ def test_a_thousand_changes_fit_in_one_comment_and_the_verdict_is_never_cut() ->
     assert len(text) <= COMMENT
     lines = text.splitlines()
     assert lines[0] == "### Plan: 1 to cancel, 500 to replace, 500 to create."
-    assert "#### Cancels running work (1)" in lines[:6]
+    assert "#### Cancels running work (1)" in lines[:8]
     assert "job_r (RUNNING)" in text
     assert {"#### Creates (500)", "#### Replaces (500)"} <= set(lines)
     shown = sum(line.startswith("- ") for line in lines)
@@ -68,6 +68,8 @@ def test_what_a_reviewer_needs_is_there() -> None:
     assert plan_markdown(make_plan(facts, source=source)).splitlines() == [
         "### Plan: 1 to replace, 1 to create, 1 orphaned, 1 unchanged.",
         "",
+        "2 runs would be submitted, and 1 job in flight is cancelled.",
+        "",
         f"`{ENDPOINT}` · state serial 1 · commit `c0ffeec0ffee`, with changes that are not committed",
         "",
         "#### Cancels running work (1)",
@@ -77,7 +79,7 @@ def test_what_a_reviewer_needs_is_there() -> None:
         "",
         "#### Creates (1)",
         "",
-        "- create `new`: new · `specs/new.yaml:1`",
+        "- create `new`: new · `specs/new.yaml:1` · `k (its latest version)`, `value: 1`",
         "",
         "#### Orphans: their specs are gone (1)",
         "",
