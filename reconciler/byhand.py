@@ -29,6 +29,7 @@ from reconciler.job import (
     is_terminal,
 )
 from reconciler.plan import PASSIVE, Action, ActionKind, Plan, PlanOptions
+from reconciler.text import one_line, plural
 
 _UNSETTLED = "the outcome of its last submission is unknown; it is settled before anything else"
 
@@ -60,8 +61,8 @@ def plan_cancel(facts: Facts, typed: Sequence[str], how: PlanOptions) -> Plan:
 
     def decide(name: str, have: RecordedJob, status: str) -> Action:
         if is_terminal(status):
-            return _action(name, have, "keep", f"it has ended: {status}", status=status)
-        if have.protect and name not in how.unprotect:
+            return _action(name, have, "keep", f"has ended ({status})", status=status)
+        if _protected(name, have, facts) and name not in how.unprotect:
             return _blocked(name, have, "cancel", f"protected, so not cancelled; {have.job_id} is {status}", how)
         more: dict[str, Any] = {
             "status": status,
@@ -118,7 +119,7 @@ def plan_forget(facts: Facts, typed: Sequence[str], how: PlanOptions) -> Plan:
     """Drop records; the platform's jobs are left alone."""
 
     def decide(name: str, have: RecordedJob, status: str) -> Action:
-        if have.protect and name not in how.unprotect:
+        if _protected(name, have, facts) and name not in how.unprotect:
             return _blocked(name, have, "forget", f"protected, so not forgotten; {have.job_id} is {status}", how)
         return _action(name, have, "forget", f"asked for; {have.job_id} ({status}) is left alone", status=status)
 
@@ -172,10 +173,14 @@ def plan_adopt(
     near: Mapping[str, str],
     how: PlanOptions,
 ) -> Plan:
-    """Take over the one identical job of each of `names`. `found`: identical jobs; `near`: why those with the name of a
-    spec are not. What several jobs fit is named and left.
+    """Take over the one identical job of each of `names`; what several jobs fit is named and left.
+
+    `found`: the identical jobs of each name that the platform has; `near`: why others with a name are not.
     """
     actions, warnings = [], []
+    if missing := [one_line(name, 60) for name in names if name not in found]:
+        told = ", ".join(missing[:5]) + (f" and {len(missing) - 5:,} more" if len(missing) > 5 else "")
+        warnings.append(f"the platform has no job with the name of {plural(len(missing), 'spec')}: {told}")
     for name in names:
         jobs = found.get(name, ())
         if len(jobs) == 1:
@@ -227,6 +232,12 @@ def _about(name: str, facts: Facts, decide: _Decide, *, recorded_only: bool = Fa
     if isinstance(seen, Unreachable):
         return _action(name, have, "keep", f"not observed: {seen.reason}", status=status)
     return decide(name, have, status)
+
+
+def _protected(name: str, have: RecordedJob, facts: Facts) -> bool:
+    """While there is a spec, its word counts; then that which is recorded."""
+    want = facts.desired.get(name)
+    return want.policy.protect if want is not None else have.protect
 
 
 def _gone(have: RecordedJob, seen: Observation | None) -> bool:

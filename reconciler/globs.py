@@ -23,7 +23,7 @@ def expand(
     for pattern in typed:
         names = [pattern] if pattern in known else _fitting(pattern, known)
         if not names:
-            raise PlanRefused(refusal(pattern), did_you_mean(pattern, sorted(known)) or hint)
+            raise PlanRefused(refusal(pattern), _nearest(pattern, known) or hint)
         found.update(dict.fromkeys(names))
     return tuple(found)
 
@@ -32,6 +32,12 @@ def _fitting(pattern: str, known: Collection[str]) -> list[str]:
     if _SPECIAL.isdisjoint(pattern):
         return []
     return sorted(name for name in known if fnmatchcase(name, pattern))
+
+
+def _nearest(pattern: str, known: Collection[str]) -> str | None:
+    """Which name may be meant, going by what is no glob in it."""
+    words = [pattern, "".join(c for c in pattern if c not in "*?[]")]
+    return next((meant for word in words if word and (meant := did_you_mean(word, sorted(known)))), None)
 
 
 def not_recorded(typed: str) -> str:

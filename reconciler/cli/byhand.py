@@ -37,7 +37,8 @@ def cancel(options: Options, names: tuple[str, ...], yes: bool, **how: Any) -> i
     from reconciler.reconcile import cancel as carry_out
 
     settings = options.settings("cancel")
-    return carried_out(options, settings, yes, partial(carry_out, settings, names, by_hand_options(how)))
+    work = partial(carry_out, settings, [specs_path(None)], names, by_hand_options(how))
+    return carried_out(options, settings, yes, work)
 
 
 @click.command()

@@ -35,41 +35,40 @@ from reconciler.signals import Stop
 from reconciler.transfer import as_sent
 
 
-async def cancel(settings: Settings, names: Sequence[str], how: PlanOptions, stop: Stop, hooks: Hooks) -> Applied:
+async def cancel(
+    settings: Settings, paths: Sequence[Path], names: Sequence[str], how: PlanOptions, stop: Stop, hooks: Hooks
+) -> Applied:
     """Cancel the jobs of `names`, which may be globs, and keep their records. Raises `PlanRefused`, `PlatformError`."""
-    return await _about_platform(settings, names, how, stop, hooks, plan_cancel)
+    return await _about_platform(settings, paths, names, how, stop, hooks, plan_cancel)
 
 
 async def retry(
     settings: Settings, paths: Sequence[Path], names: Sequence[str], how: PlanOptions, stop: Stop, hooks: Hooks
 ) -> Applied:
     """Run jobs again that FAILED or were CANCELLED. Raises `PlanRefused`, `PlatformError`."""
-    desired, note = _specs(settings, paths)
-
-    def decide(facts: Facts, names: Sequence[str], how: PlanOptions) -> Plan:
-        return _noted(plan_retry(replace(facts, desired=desired), names, how), note)
-
-    return await _about_platform(settings, names, how, stop, hooks, decide)
+    return await _about_platform(settings, paths, names, how, stop, hooks, plan_retry)
 
 
 async def _about_platform(
     settings: Settings,
+    paths: Sequence[Path],
     names: Sequence[str],
     how: PlanOptions,
     stop: Stop,
     hooks: Hooks,
     decide: Callable[[Facts, Sequence[str], PlanOptions], Plan],
 ) -> Applied:
+    desired, note = _specs(settings, paths)
     async with open_session(settings) as session:
-        facts = Facts(session.state, unresolved=open_names(session.intents))
+        facts = Facts(session.state, unresolved=open_names(session.intents), desired=desired)
         meant = [name for name in recorded_names(facts, names) if name in session.state.jobs]
         records = {name: session.state.jobs[name] for name in meant}
         # Of one that has ended the platform is asked when something is done about it.
         going = {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
         observed = await observe(session.client, going)
-        paths = {r.spec_path for r in records.values() if (settings.root / r.spec_path).exists()}
-        facts = replace(facts, observed=observed, source=checked_out(settings, paths))
-        return await _carry_out(session, decide(facts, names, how), observed, stop, hooks)
+        files = {r.spec_path for r in records.values() if (settings.root / r.spec_path).exists()}
+        facts = replace(facts, observed=observed, source=checked_out(settings, files))
+        return await _carry_out(session, _noted(decide(facts, names, how), note), observed, stop, hooks)
 
 
 async def forget(

@@ -56,13 +56,22 @@ def records_json(state: State, names: Sequence[str], unsettled: Sequence[str]) -
 
 def record_text(name: str, record: RecordedJob) -> str:
     """The record as an outline. Fields of it that hold nothing are left out."""
-    fields = {k: v for k, v in record.model_dump(mode="json").items() if v not in (None, "", [], {})}
-    return "\n".join(_outline({"name": name, **fields}, 0))
+    return "\n".join(_outline({"name": name, **_held(record.model_dump(mode="json"))}, 0))
 
 
 def record_json(name: str, record: RecordedJob) -> JsonObject:
     """The document of `state show --format json`: the record as the state file has it."""
     return {"format_version": 1, "name": name, "record": record.model_dump(mode="json")}
+
+
+def _held(fields: JsonObject) -> JsonObject:
+    """Without what holds nothing; what was sent and what was observed stay whole."""
+    held = {}
+    for key, value in fields.items():
+        below = _held(value) if isinstance(value, dict) and key not in ("request", "observed") else value
+        if below not in (None, "", [], {}):
+            held[key] = below
+    return held
 
 
 def _outline(value: Any, level: int) -> Iterator[str]:

@@ -15,10 +15,10 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -26,11 +26,13 @@ from reconciler.cli.output import worst
 from reconciler.client.patience import Timing
 from reconciler.errors import ReconcilerError, StateError
 from reconciler.plan import PlanOptions
-from reconciler.reconcile import Hooks, PlanRequest, Settings, apply
+from reconciler.reconcile import Applied, Hooks, PlanRequest, Settings, apply
 from reconciler.signals import Stop
 from reconciler.state import read_state
 
 SETTLE = 5.0
+
+Command: TypeAlias = Callable[[], Coroutine[Any, Any, Applied]]
 
 
 class Control:
@@ -179,8 +181,9 @@ class Trial:
                 body["reconcile"] = {"moved_from": self.moved[name]}
             (folder / f"{name}.json").write_text(json.dumps(body))
 
-    def run(self, kill_at: int = 0, error: int = 0) -> tuple[int, int]:
-        """Apply in a process of its own. Its exit code (-9 when it was killed) and how many points it passed.
+    def run(self, kill_at: int = 0, error: int = 0, command: Command | None = None) -> tuple[int, int]:
+        """Apply, or do `command`, in a process of its own. Its exit code (-9 when it was killed) and how many points it
+        passed.
 
         With `error` the disk fails from point `kill_at` on, instead of the process being killed there.
         """
@@ -189,7 +192,7 @@ class Trial:
         points = self.folder / "points"
         child = os.fork()
         if child == 0:
-            self._child(Killer(kill_at, error), points)
+            self._child(Killer(kill_at, error), points, command or self._apply)
         _, status = os.waitpid(child, 0)
         count = int(points.read_text()) if points.exists() else 0
         points.unlink(missing_ok=True)
@@ -197,12 +200,12 @@ class Trial:
         assert code in (0, 1, 5, 6, -signal.SIGKILL), f"exit code {code}"
         return code, count
 
-    def _child(self, killer: Killer, points: Path) -> None:
+    def _child(self, killer: Killer, points: Path, command: Command) -> None:
         code = 70
         try:
             os.environ["PATH"] = "/nonexistent"  # no git: it would only slow things down
             killer.install()
-            code = asyncio.run(self._apply())
+            code = exit_code(asyncio.run(command()))
             points.write_text(str(killer.count))
         except ReconcilerError as error:
             code = int(error.exit_code)
@@ -210,10 +213,9 @@ class Trial:
         finally:
             os._exit(code)
 
-    async def _apply(self) -> int:
+    async def _apply(self) -> Applied:
         request = PlanRequest((self.folder / "specs",), PlanOptions(prune=True), allow_empty=True)
-        applied = await apply(self.settings, request, Stop(), Hooks())
-        return int(worst([o.exit_code for o in applied.outcomes]))
+        return await apply(self.settings, request, Stop(), Hooks())
 
     def recover(self, tries: int = 4) -> int:
         """Apply without kills until there is nothing left to do; the last exit code."""
@@ -257,6 +259,11 @@ class Trial:
         """Remove everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.control.call("forget")
+
+
+def exit_code(applied: Applied) -> int:
+    """What the command line would end with."""
+    return int(worst([o.exit_code for o in applied.outcomes]))
 
 
 def label(body: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ import pytest
 from nouns import desired, recorded, state
 
 from reconciler.apply import Outcome, Tools, carry_out
+from reconciler.byhand import Facts as ByHand
+from reconciler.byhand import plan_cancel
 from reconciler.client import Client, Transport
 from reconciler.client.patience import Timing
 from reconciler.journal import Journal
@@ -107,6 +109,39 @@ def test_a_cancel_that_is_refused_because_the_job_has_ended_is_fine(tmp_path: Pa
     scene = Scene(tmp_path, "RUNNING", POST_cancel=[(409, {})], GET_=[seen], POST_=[(201, NEW)])
     outcome, _ = scene.carry_out(planned(scene, value=2))
     assert (outcome.outcome, outcome.job_id) == ("done", "job_2")
+
+
+def by_hand(scene: Scene) -> Action:
+    return plan_cancel(ByHand(scene.state), ["a"], PlanOptions()).actions[0]
+
+
+def test_a_cancel_by_hand_keeps_the_record_and_says_whose_wish_it_was(tmp_path: Path) -> None:
+    cancelled = {**JOB, "status": "CANCELLED"}
+    scene = Scene(tmp_path, "RUNNING", POST_cancel=[(200, {})], GET_=[(200, cancelled)])
+    outcome, folded = scene.carry_out(by_hand(scene))
+    assert (outcome.outcome, outcome.status) == ("done", "CANCELLED")
+    assert folded.state.jobs["a"].status == "CANCELLED"
+    assert folded.state.jobs["a"].cancelled_by_hand
+
+
+def test_a_cancel_by_hand_that_came_too_late_is_not_called_done(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, "RUNNING", POST_cancel=[(409, {})], GET_=[(200, {**JOB, "status": "COMPLETED"})])
+    outcome, folded = scene.carry_out(by_hand(scene))
+    assert (outcome.outcome, outcome.error) == (
+        "skipped",
+        "job_1 had ended before it could be cancelled: it is COMPLETED",
+    )
+    assert folded.state.jobs["a"].status == "COMPLETED"
+
+
+@pytest.mark.parametrize(("status", "wish_stays"), [(403, False), (400, False), (500, True), (503, True)])
+def test_the_wish_to_cancel_stays_on_record_unless_it_was_certainly_refused(
+    tmp_path: Path, status: int, wish_stays: bool
+) -> None:
+    scene = Scene(tmp_path, "RUNNING", POST_cancel=[(status, {})])
+    outcome, folded = scene.carry_out(by_hand(scene))
+    assert outcome.outcome == "failed"
+    assert folded.state.jobs["a"].cancelled_by_hand is wish_stays
 
 
 def test_an_answer_with_a_job_that_is_recorded_already_is_not_believed(tmp_path: Path) -> None:

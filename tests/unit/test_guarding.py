@@ -151,6 +151,24 @@ def test_a_plan_file_with_a_broken_limit_is_refused(
     assert (code, "does not say how it was made" in printed) == (1, True)
 
 
+def test_the_override_of_a_command_in_a_group_has_all_its_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for spec in (folder / "specs").glob("*.yaml"):
+        spec.write_text(spec.read_text() + "reconcile: {protect: true}\n")
+    assert run(["--endpoint", "local", "apply", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["--endpoint", "local", "-q", "state", "rm", "--yes", "--", "a", "-rf $(b)"]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "to do it all the same" in line][:2]
+    typed = "reconciler --endpoint local --quiet state rm a '[-]rf $(b)' --yes"
+    assert [line.partition(": ")[2] for line in lines] == [
+        f"{typed} '--unprotect=-rf $(b)'",
+        f"{typed} --unprotect a",
+    ]
+    assert run(shlex.split(lines[0].partition("reconciler ")[2])) == 1  # the other one is still protected
+    assert list(json.loads((folder / ".reconciler" / "state.json").read_text())["jobs"]) == ["a"]
+
+
 def test_the_override_works_when_it_is_pasted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--endpoint", "local", "apply", "my specs", "--yes", "--no-adopt", "--target=-rf $(b)", "--target", "a"]
     assert run([*words, "--max-submissions", "1"]) == 1

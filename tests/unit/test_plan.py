@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nouns import ENDPOINT, desired, observed, recorded, state
 
 from reconciler.errors import PlanRefused
-from reconciler.job import Gone, JobStatus, Observation, Seen, State, Unreachable
-from reconciler.plan import PASSIVE, Action, Facts, Plan, PlanOptions, make_plan
+from reconciler.job import Cancellation, Gone, JobStatus, Observation, Seen, State, Unreachable
+from reconciler.plan import PASSIVE, Action, Facts, Plan, PlanOptions, make_plan, named
 
 IN_FLIGHT = ["PENDING", "ADMITTED", "RUNNING", "PREEMPTED", "SOMETHING_NEW"]
 PRUNE = PlanOptions(prune=True)
@@ -43,6 +43,15 @@ SPENT = Facts({"a": desired(attempts=3)}, state(a=recorded("FAILED", attempts=3)
 LOST = Facts({"a": desired()}, state(0), found={"a": [observed("COMPLETED", created_at="2026-01-01T00:00:00Z")]})
 GONE_RECORD = Facts({"a": desired()}, state(a=recorded("RUNNING", gone=True)))
 
+
+def cancelled(status: str, attempts: int) -> Facts:
+    """A person had the first run cancelled."""
+    asked = Cancellation(attempt=1, at="2026-01-01T00:00:00Z")
+    return Facts({"a": desired(attempts=3)}, state(a=recorded(status, attempts=attempts, cancellation=asked)))
+
+
+BY_HAND, RETRIED, FAILED_ALL_THE_SAME = cancelled("CANCELLED", 1), cancelled("CANCELLED", 2), cancelled("FAILED", 1)
+
 TABLE: list[tuple[str, Facts, PlanOptions, str, str]] = [
     ("new spec", NEW, PlanOptions(), "create", "new"),
     ("state lost", LOST, PlanOptions(), "adopt", "found on the platform: job_1, COMPLETED, created 2026-01-01"),
@@ -54,6 +63,9 @@ TABLE: list[tuple[str, Facts, PlanOptions, str, str]] = [
     ("failed, budget", same("FAILED", None, attempts=3), PlanOptions(), "retry", "failed; attempt 2 of 3"),
     ("cancelled, budget", same("CANCELLED", None, attempts=2), PlanOptions(), "retry", "cancelled; attempt 2 of 2"),
     ("failed, spent", SPENT, PlanOptions(), "keep", "failed; no attempts left of 3"),
+    ("cancelled by hand", BY_HAND, PlanOptions(), "keep", "cancelled by hand"),
+    ("retried by hand since", RETRIED, PlanOptions(), "retry", "cancelled; attempt 3 of 3"),
+    ("failed in spite of it", FAILED_ALL_THE_SAME, PlanOptions(), "keep", "failed; cancelled by hand before"),
     ("gone", same("RUNNING", Gone()), PlanOptions(), "keep", "gone from the platform"),
     ("gone before", GONE_RECORD, PlanOptions(), "keep", "gone from the platform"),
     ("unreachable", same("RUNNING", Unreachable("HTTP 503")), PlanOptions(), "keep", "not observed: HTTP 503"),
@@ -151,6 +163,17 @@ def test_an_option_that_names_no_job_is_refused_with_the_nearest_name(options: P
     with pytest.raises(PlanRefused, match="bb") as refused:
         make_plan(Facts({"bbb": desired("bbb")}, state()), options)
     assert refused.value.hint == "did you mean 'bbb'?"
+
+
+def test_globs_stand_for_the_names_that_they_fit() -> None:
+    specs = {name: desired(name) for name in ("grid-1", "grid-2", "other")}
+    jobs = state(**{"grid-1": recorded("COMPLETED"), "gone-1": recorded("COMPLETED", 5)})
+    how = PlanOptions(targets=frozenset(["g*"]), replace=frozenset(["grid-[1]"]))
+    assert named(Facts(specs, jobs), how).targets == {"grid-1", "grid-2", "gone-1"}
+    made = make_plan(Facts(specs, jobs), how)
+    assert {a.name: a.action for a in made.actions} == {"grid-1": "replace", "grid-2": "create", "gone-1": "orphan"}
+    with pytest.raises(PlanRefused, match="--unprotect"):
+        make_plan(Facts(specs, jobs), PlanOptions(unprotect=frozenset(["g*"])))
 
 
 def test_a_replace_outside_the_targets_is_refused() -> None:

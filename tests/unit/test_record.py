@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import ENDPOINT, recorded, request, state
 
-from reconciler.job import Move, Source, State
+from reconciler.job import Cancellation, Move, Source, State
 from reconciler.record import (
     Adopted,
+    Cancelled,
     Entry,
     Forgotten,
     Intent,
@@ -71,6 +72,23 @@ def test_the_same_decision_has_the_same_token_and_no_other_has_it() -> None:
     assert token("L", "a", 1) == token("L", "a", 1)
     tokens = {token(*t) for t in [("L", "a", 1), ("M", "a", 1), ("L", "b", 1), ("L", "a", 2), ("L", "1\na", 1)]}
     assert len(tokens) == 5
+
+
+def test_a_cancel_by_hand_is_of_one_run() -> None:
+    source = Source(commit="c0ffee")
+    asked = Cancelled(name="a", at=AT, job_id="job_1", attempt=1, source=source)
+    again = Retried(name="a", at=LATER, job_id="job_1", attempt=2)
+    before = state(a=recorded("RUNNING"))
+    record = fold(before, [asked, seen(status="CANCELLED")]).state.jobs["a"]
+    assert record.cancelled_by_hand
+    assert record.cancellation == Cancellation(attempt=1, at=AT, source=source)
+    assert not fold(before, [asked, again]).state.jobs["a"].cancelled_by_hand
+    assert fold(before, [asked, again, again.model_copy(update={"undone": True})]).state.jobs["a"].cancelled_by_hand
+    assert fold(before, [asked, asked.model_copy(update={"undone": True})]).state == before
+    assert fold(before, [asked.model_copy(update={"job_id": "job_other"})]).state == before
+    replaced = fold(before, [asked, intent(generation=2), submitted(generation=2)]).state.jobs["a"]
+    assert replaced.cancellation is None
+    assert [past.cancellation for past in replaced.history] == [record.cancellation]
 
 
 def test_an_intent_without_outcome_is_unresolved_and_no_record() -> None:
