@@ -173,9 +173,10 @@ class Client:
         if not response.ok:
             raise response.error(f"retry {job_id}")
 
-    async def pipelines(self) -> list[JsonObject]:
-        """The registry's rows, one a pipeline version. Raises `PlatformError`."""
-        return [row async for row in self._rows("/batch/registry/pipelines", "pipelines", {})]
+    async def pipelines(self, status: str | None = None) -> list[JsonObject]:
+        """The registry's rows, one a pipeline version; with `status` those that have it. Raises `PlatformError`."""
+        query = {} if status is None else {"status": status}
+        return [row async for row in self._rows("/batch/registry/pipelines", "pipelines", query)]
 
     async def pipeline_schema(self, pipeline_id: str) -> JsonObject:
         """`GET /batch/registry/pipelines/{id}/schema`. Raises `PlatformError`."""

@@ -23,7 +23,7 @@ from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.resolve import UNKNOWN_JOB, resolve
+from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
 from reconciler.source import git_names, read_source
 from reconciler.transfer import as_sent
@@ -57,7 +57,7 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         around = _load(settings, [settings.root / settings.specs, *paths])
         desired, faults_around = resolve(around.specs)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
-    found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values())]
+    found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
     return desired, sorted(found, key=diagnostic_order), loaded
 
 
@@ -75,8 +75,8 @@ def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
 def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """The desired jobs and the warnings. Raises `SpecError`."""
     desired, diagnostics, _ = read_specs(settings, request.paths)
-    # Of specs that are the same the plan speaks, when one of them is about to be submitted.
-    diagnostics = [d for d in diagnostics if d.code != CODE]
+    # Of specs that are the same, and of open versions, the plan speaks, when one is about to be submitted.
+    diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
     empty = {"no-specs"} if request.scoped else {"no-specs", "no-such-path"}
     if request.allow_empty:
