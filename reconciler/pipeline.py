@@ -139,7 +139,8 @@ def _wrong_kinds(port: str, about: Port, items: Sequence[JsonObject]) -> Iterato
             summary = f"the input port {port!r} takes a checkpoint, not a file"
             hint = "write checkpoint_id, or from: {job: NAME, checkpoint: last}"
         else:
-            summary, hint = f"the input port {port!r} takes files, not a checkpoint", "write file_id, path, or a port"
+            summary = f"the input port {port!r} takes files, not a checkpoint"
+            hint = "write file_id, path, or from: {job: NAME, port: PORT}"
         yield Finding(("inputs", port, index, *below), "wrong-kind", summary, hint, at_key=key is not None)
 
 

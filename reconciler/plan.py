@@ -58,6 +58,9 @@ class Action(_Value):
     fingerprint: str | None = None
     changes: tuple[Change, ...] = ()
     request: JsonObject | None = Field(None, description="The body to submit, without `name`.")
+    pipeline_version: str | None = Field(
+        None, description="The version to submit where `request` names none: the latest when the plan was made."
+    )
     secrets: dict[str, str] = Field(
         default_factory=dict,
         description="Variables of the environment that `request` names, and digests of what they have; empty where "
@@ -81,6 +84,13 @@ class Action(_Value):
     def unchanged(self) -> bool:
         """There is nothing to say of it but how many are like it."""
         return self.action == "keep" and self.blocked is None
+
+    @property
+    def pinned(self) -> JsonObject | None:
+        """`request` with the version of the pipeline."""
+        if self.request is None or self.pipeline_version is None:
+            return self.request
+        return {**self.request, "pipeline_version": self.pipeline_version}
 
 
 class Plan(_Value):
@@ -151,6 +161,10 @@ class Facts:
     """Jobs whose specs were not asked for: nothing is done about them."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Digests of what the environment has now, by variable."""
+    latest: Mapping[str, str] = field(default_factory=dict)
+    """The latest version of each pipeline that the platform was asked about, by key."""
+    reviewed: Mapping[str, str | None] = field(default_factory=dict)
+    """What was the latest in the saved plan that is carried out, by key; None where it was not known."""
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -276,7 +290,7 @@ def _decide_kind(name: str, facts: Facts, options: PlanOptions, moved_from: str 
         return _decide_removed(name, have, status, options, gone=gone)
     if name in options.replace or want.fingerprint != have.fingerprint or _changed_secrets(want, have, facts):
         return _replace(want, have, status, facts, options, gone=gone)
-    return _decide_same(want, have, status, seen, gone=gone)
+    return _decide_same(want, have, status, facts, gone=gone)
 
 
 def _decide_new(want: DesiredJob, facts: Facts) -> Action:
@@ -301,7 +315,7 @@ def _decide_new(want: DesiredJob, facts: Facts) -> Action:
             request=want.request,
             secrets=_secrets(want, facts),
         )
-    return _action(want.name, "create", "new", want, None, **_submission(want, facts))
+    return _action(want.name, "create", f"new{_latest(want, facts)[1]}", want, None, **_submission(want, facts))
 
 
 def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOptions, *, gone: bool) -> Action:
@@ -322,16 +336,17 @@ def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOpti
     )
 
 
-def _decide_same(want: DesiredJob, have: RecordedJob, status: str, seen: Observation | None, *, gone: bool) -> Action:
+def _decide_same(want: DesiredJob, have: RecordedJob, status: str, facts: Facts, *, gone: bool) -> Action:
+    seen = facts.observed.get(want.name)
     if gone:
         reason = "gone from the platform; it is submitted again only with --replace"
         return _action(want.name, "keep", reason, want, have, status=status)
     if isinstance(seen, Unreachable):
         return _action(want.name, "keep", f"not observed: {seen.reason}", want, have, status=status)
     if status == JobStatus.COMPLETED:
-        return _action(want.name, "keep", "up to date", want, have, status=status)
+        return _action(want.name, "keep", "up to date" + _newer(want, have, facts), want, have, status=status)
     if not is_terminal(status):
-        return _action(want.name, "keep", "in progress", want, have, status=status)
+        return _action(want.name, "keep", "in progress" + _newer(want, have, facts), want, have, status=status)
     budget = want.policy.attempts
     if have.attempts < budget:
         reason = f"{status.lower()}; attempt {have.attempts + 1} of {budget}"
@@ -417,7 +432,7 @@ def _replace(
     return _action(
         want.name,
         "replace",
-        reason,
+        reason + _latest(want, facts)[1],
         want,
         have,
         status=status,
@@ -427,10 +442,31 @@ def _replace(
     )
 
 
+def _latest(want: DesiredJob, facts: Facts) -> tuple[str | None, str]:
+    """The version to submit where the spec leaves it open, as far as it is known, and what to say of it."""
+    key = want.request["pipeline_key"]
+    if want.request.get("pipeline_version"):
+        return None, ""
+    if key in facts.reviewed:
+        version = facts.reviewed[key]
+        return version, f"; latest was {version} when planned" if version else ""
+    version = facts.latest.get(key)
+    return version, f"; latest is {version}" if version else ""
+
+
+def _newer(want: DesiredJob, have: RecordedJob, facts: Facts) -> str:
+    """A note that the platform would take another version today. It is no change: nothing is submitted for it."""
+    version = facts.latest.get(want.request["pipeline_key"])
+    if want.request.get("pipeline_version") or None in (version, have.pipeline_version):
+        return ""
+    return f" with {have.pipeline_version}; latest is {version} now" if version != have.pipeline_version else ""
+
+
 def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
     generation = facts.state.generations.get(want.name, 0) + 1
     return {
         "request": want.request,
+        "pipeline_version": _latest(want, facts)[0],
         "secrets": _secrets(want, facts),
         "uploads": want.uploads,
         "generation": generation,

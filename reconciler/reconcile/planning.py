@@ -21,6 +21,7 @@ from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Sour
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
@@ -98,7 +99,11 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
     desired, warnings = desired_jobs(settings, request)
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
-    needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+    needs_platform = request.refresh and (
+        in_flight(folded.state.jobs)
+        or _first_run(folded.state, desired, request)
+        or may_submit_open(desired, folded.state, request.options)
+    )
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(settings.connect()) if needs_platform else None
         unresolved = open_names(folded.unresolved)
@@ -120,9 +125,14 @@ async def plan_with(
     state: State,
     unresolved: Mapping[str, str],
     client: Client | None,
+    saved: Plan | None = None,
 ) -> tuple[Plan, Facts]:
-    """Observe and decide: the plan, and its facts. `unresolved`: fingerprints of open submissions by name."""
+    """Observe and decide: the plan, and its facts. `unresolved`: fingerprints of open submissions by name.
+
+    `saved`: the plan that is carried out, whose pipeline versions are those to submit.
+    """
     observed: dict[str, Observation] = {}
+    versions = Latest()
     found: dict[str, list[ObservedJob]] = {}
     notes: tuple[str, ...] = ()
     if client is not None:
@@ -132,11 +142,14 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state)
+        submits = may_submit_open(desired, state, request.options)
+        versions = await read_latest(client, desired, saved, submits=submits)
     options = request.options
     named = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, named, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
-    facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested)
+    latest, reviewed = versions.today, versions.reviewed
+    facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested, latest, reviewed)
     made = make_plan(
         facts,
         options,
@@ -154,7 +167,7 @@ async def plan_with(
             **{guard: request.overrides.get(guard) for guard in GUARDS},
         },
     )
-    return made.model_copy(update={"warnings": (*notes, *made.warnings)}), facts
+    return made.model_copy(update={"warnings": (*notes, *versions.notes, *made.warnings)}), facts
 
 
 def _elsewhere(
