@@ -51,6 +51,7 @@ class Action(_Value):
     name: str
     action: ActionKind
     reason: str
+    note: str | None = Field(None, description="What is good to know as well. It changes nothing.")
     spec_path: str | None = None
     line: int | None = None
     job_id: str | None = None
@@ -84,6 +85,11 @@ class Action(_Value):
     def unchanged(self) -> bool:
         """There is nothing to say of it but how many are like it."""
         return self.action == "keep" and self.blocked is None
+
+    @property
+    def told(self) -> str:
+        """The reason and the note, for people."""
+        return f"{self.reason}; {self.note}" if self.note else self.reason
 
     @property
     def pinned(self) -> JsonObject | None:
@@ -315,7 +321,7 @@ def _decide_new(want: DesiredJob, facts: Facts) -> Action:
             request=want.request,
             secrets=_secrets(want, facts),
         )
-    return _action(want.name, "create", f"new{_latest(want, facts)[1]}", want, None, **_submission(want, facts))
+    return _action(want.name, "create", "new", want, None, **_submission(want, facts))
 
 
 def _decide_removed(name: str, have: RecordedJob, status: str, options: PlanOptions, *, gone: bool) -> Action:
@@ -344,9 +350,9 @@ def _decide_same(want: DesiredJob, have: RecordedJob, status: str, facts: Facts,
     if isinstance(seen, Unreachable):
         return _action(want.name, "keep", f"not observed: {seen.reason}", want, have, status=status)
     if status == JobStatus.COMPLETED:
-        return _action(want.name, "keep", "up to date" + _newer(want, have, facts), want, have, status=status)
+        return _action(want.name, "keep", "up to date", want, have, status=status, note=_newer(want, have, facts))
     if not is_terminal(status):
-        return _action(want.name, "keep", "in progress" + _newer(want, have, facts), want, have, status=status)
+        return _action(want.name, "keep", "in progress", want, have, status=status, note=_newer(want, have, facts))
     budget = want.policy.attempts
     if have.attempts < budget:
         reason = f"{status.lower()}; attempt {have.attempts + 1} of {budget}"
@@ -432,7 +438,7 @@ def _replace(
     return _action(
         want.name,
         "replace",
-        reason + _latest(want, facts)[1],
+        reason,
         want,
         have,
         status=status,
@@ -442,31 +448,33 @@ def _replace(
     )
 
 
-def _latest(want: DesiredJob, facts: Facts) -> tuple[str | None, str]:
+def _latest(want: DesiredJob, facts: Facts) -> tuple[str | None, str | None]:
     """The version to submit where the spec leaves it open, as far as it is known, and what to say of it."""
     key = want.request["pipeline_key"]
     if want.request.get("pipeline_version"):
-        return None, ""
+        return None, None
     if key in facts.reviewed:
         version = facts.reviewed[key]
-        return version, f"; latest was {version} when planned" if version else ""
+        return version, f"latest was {version} when planned" if version else None
     version = facts.latest.get(key)
-    return version, f"; latest is {version}" if version else ""
+    return version, f"latest is {version} today" if version else None
 
 
-def _newer(want: DesiredJob, have: RecordedJob, facts: Facts) -> str:
+def _newer(want: DesiredJob, have: RecordedJob, facts: Facts) -> str | None:
     """A note that the platform would take another version today. It is no change: nothing is submitted for it."""
     version = facts.latest.get(want.request["pipeline_key"])
     if want.request.get("pipeline_version") or None in (version, have.pipeline_version):
-        return ""
-    return f" with {have.pipeline_version}; latest is {version} now" if version != have.pipeline_version else ""
+        return None
+    return f"it has {have.pipeline_version}, latest is {version} today" if version != have.pipeline_version else None
 
 
 def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
     generation = facts.state.generations.get(want.name, 0) + 1
+    version, note = _latest(want, facts)
     return {
+        "note": note,
         "request": want.request,
-        "pipeline_version": _latest(want, facts)[0],
+        "pipeline_version": version,
         "secrets": _secrets(want, facts),
         "uploads": want.uploads,
         "generation": generation,
