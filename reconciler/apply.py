@@ -149,7 +149,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     assert action.request is not None
     assert action.generation is not None
     assert action.fingerprint is not None
-    sent = action.request
+    sent = action.pinned or action.request
     if action.sources:
         sent, taken = await named(tools.client, sent, action.sources)
         await transfer_all(tools.client, taken, tools.folder, tools.parallelism)

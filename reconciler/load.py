@@ -16,8 +16,9 @@ from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
 from reconciler.job import JsonObject, Upload
 from reconciler.localfiles import LocalFiles
+from reconciler.pipeline import Pipeline, check_inputs, check_parameters, check_type
 from reconciler.rendering import Rendered, Renderer
-from reconciler.resolve import Pipeline, WrittenSpec, check_inputs, check_parameters, duplicate_name
+from reconciler.resolve import Taken, WrittenSpec, duplicate_name
 from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
 from reconciler.yaml12 import Document, Marks, parse, position
@@ -225,7 +226,20 @@ class _Loader:
             return [Finding(e["loc"], "invalid-value", e["msg"]) for e in error.errors(include_input=False)]
         needs = {name: Location(where.path, *marks.locate(route)) for name, route in _needs(value).items()}
         env = tuple(sorted(rendered.env))
-        self.specs.append(WrittenSpec(spec, value, where, uploads, name_location, env, needs))
+        self.specs.append(
+            WrittenSpec(
+                spec,
+                value,
+                where,
+                uploads,
+                name_location,
+                env,
+                needs,
+                key_location=Location(where.path, *marks.locate(("pipeline_key",))),
+                takes=tuple(_takes(value, where.path, marks)),
+                pipeline=self._pipeline(value),
+            )
+        )
         return []
 
     def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
@@ -239,7 +253,8 @@ class _Loader:
             uploads, unusable = self._local.uploads(value.get("inputs") or {}, folder)
             findings += unusable
         if pipeline := self._pipeline(value):
-            more = check_inputs(value, pipeline) if "inputs" not in unclear else []
+            more = check_type(value, pipeline)
+            more += check_inputs(value, pipeline) if "inputs" not in unclear else []
             more += check_parameters(value, pipeline) if "parameters" not in unclear else []
             detail = f"what {pipeline.key} {pipeline.version} takes: {self._name(Path(pipeline.path))}"
             findings += [replace(f, detail=detail) for f in more]
@@ -316,6 +331,16 @@ def _needs(value: JsonObject) -> dict[str, Route]:
             if "from" in item:
                 places.setdefault(item["from"]["job"], ("inputs", port, index, "from", "job"))
     return places
+
+
+def _takes(value: JsonObject, path: str, marks: Marks) -> Iterator[Taken]:
+    """What a valid spec takes from other jobs, each at the name of the port or the checkpoint."""
+    for port, items in (value.get("inputs") or {}).items():
+        for index, item in enumerate(items):
+            if source := item.get("from"):
+                result = "port" if "port" in source else "checkpoint"
+                where = Location(path, *marks.locate(("inputs", port, index, "from", result)))
+                yield Taken(source["job"], source.get("port"), where)
 
 
 def _reason(error: Exception) -> str:

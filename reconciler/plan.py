@@ -56,6 +56,7 @@ class Action(_Value):
     name: str
     action: ActionKind
     reason: str
+    note: str | None = Field(None, description="What is good to know as well. It changes nothing.")
     spec_path: str | None = None
     line: int | None = None
     job_id: str | None = None
@@ -63,6 +64,9 @@ class Action(_Value):
     fingerprint: str | None = None
     changes: tuple[Change, ...] = ()
     request: JsonObject | None = Field(None, description="The body to submit, without `name`.")
+    pipeline_version: str | None = Field(
+        None, description="The version to submit where `request` names none: the latest when the plan was made."
+    )
     secrets: dict[str, str] = Field(
         default_factory=dict,
         description="Variables of the environment that `request` names, and digests of what they have; empty where "
@@ -90,6 +94,18 @@ class Action(_Value):
     def unchanged(self) -> bool:
         """There is nothing to say of it but how many are like it."""
         return self.action == "keep" and self.blocked is None
+
+    @property
+    def told(self) -> str:
+        """The reason and the note, for people."""
+        return f"{self.reason}; {self.note}" if self.note else self.reason
+
+    @property
+    def pinned(self) -> JsonObject | None:
+        """`request` with the version of the pipeline."""
+        if self.request is None or self.pipeline_version is None:
+            return self.request
+        return {**self.request, "pipeline_version": self.pipeline_version}
 
 
 class Plan(_Value):
@@ -163,6 +179,10 @@ class Facts:
     """Digests of what the environment has now, by variable."""
     now: datetime | None = None
     """For policies that have to do with time; None leaves them out."""
+    latest: Mapping[str, str] = field(default_factory=dict)
+    """The latest version of each pipeline that the platform was asked about, by key."""
+    reviewed: Mapping[str, str | None] = field(default_factory=dict)
+    """What was the latest in the saved plan that is carried out, by key; None where it was not known."""
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -387,12 +407,12 @@ def _decide_same(
     if isinstance(seen, Unreachable):
         return _action(want.name, "keep", f"not observed: {seen.reason}", want, have, status=status)
     if status == JobStatus.COMPLETED:
-        return _action(want.name, "keep", "up to date", want, have, status=status)
+        return _action(want.name, "keep", "up to date", want, have, status=status, note=_newer(want, have, facts))
     job = seen.job.raw if isinstance(seen, Seen) else have.observed
     if not is_terminal(status):
         if end := ending(want.policy, have, status, job, facts.now):
             return _ended(want, have, status, end, options)
-        return _action(want.name, "keep", "in progress", want, have, status=status)
+        return _action(want.name, "keep", "in progress", want, have, status=status, note=_newer(want, have, facts))
     once_more = again(want.policy, have, status, job, facts.now)
     if not once_more.runs:
         return _action(want.name, "keep", once_more.reason, want, have, status=status)
@@ -525,10 +545,33 @@ def _replace(
     )
 
 
+def _latest(want: DesiredJob, facts: Facts) -> tuple[str | None, str | None]:
+    """The version to submit where the spec leaves it open, as far as it is known, and what to say of it."""
+    key = want.request["pipeline_key"]
+    if want.request.get("pipeline_version"):
+        return None, None
+    if key in facts.reviewed:
+        version = facts.reviewed[key]
+        return version, f"latest was {version} when planned" if version else None
+    version = facts.latest.get(key)
+    return version, f"latest is {version} today" if version else None
+
+
+def _newer(want: DesiredJob, have: RecordedJob, facts: Facts) -> str | None:
+    """A note that the platform would take another version today. It is no change: nothing is submitted for it."""
+    version = facts.latest.get(want.request["pipeline_key"])
+    if want.request.get("pipeline_version") or None in (version, have.pipeline_version):
+        return None
+    return f"it has {have.pipeline_version}, latest is {version} today" if version != have.pipeline_version else None
+
+
 def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
     generation = facts.state.generations.get(want.name, 0) + 1
+    version, note = _latest(want, facts)
     return {
+        "note": note,
         "request": want.request,
+        "pipeline_version": version,
         "secrets": _secrets(want, facts),
         "uploads": want.uploads,
         "generation": generation,

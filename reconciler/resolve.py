@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rfc8785
 
 from reconciler.chains import FROM, in_order, source_names, with_sources
-from reconciler.check import Checker, Finding, did_you_mean, nearest
+from reconciler.check import did_you_mean
 from reconciler.durations import seconds
 from reconciler.errors import Diagnostic, Location
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
+from reconciler.pipeline import Pipeline, listed
 from reconciler.spec import JobSpec, Reconcile
 
 UNKNOWN_JOB = "unknown-job"
 """The code of a fault that may go away when more specs are read."""
+OPEN_VERSION = "open-version"
+"""The code of a warning that a plan need not repeat: it says itself which version is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a spec takes from the job `job`: all files of an output port, or a checkpoint; and where it says so."""
+
+    job: str
+    port: str | None
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class WrittenSpec:
 
     `raw`: the document, with its expressions filled in. `uploads`: its local files, by the path as written. `env`: the
     variables of the environment that stand in its parameters. `needs`: the jobs that it needs, and where it says so.
+    `takes`: what it takes from other jobs. `pipeline`: the snapshot that it was checked against.
     """
 
     spec: JobSpec
@@ -35,6 +48,9 @@ class WrittenSpec:
     name_location: Location | None = None
     env: tuple[str, ...] = ()
     needs: Mapping[str, Location] = field(default_factory=dict)
+    key_location: Location | None = None
+    takes: tuple[Taken, ...] = ()
+    pipeline: Pipeline | None = None
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
@@ -47,7 +63,7 @@ def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[D
     that need each other.
     """
     desired: dict[str, DesiredJob] = {}
-    chained: dict[str, WrittenSpec] = {}
+    written_by: dict[str, WrittenSpec] = {}
     places: dict[str, Location] = {}
     diagnostics = []
     for written in specs:
@@ -57,11 +73,10 @@ def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[D
         else:
             desired[name] = _desired(written)
             places[name] = place
-            if written.needs:
-                chained[name] = written
-    if chained:
+            written_by[name] = written
+    if chained := {name: written for name, written in written_by.items() if written.needs}:
         desired, faults = _chained(desired, chained)
-        diagnostics += faults
+        diagnostics += [*faults, *_untakable(chained, written_by)]
     return desired, diagnostics
 
 
@@ -85,6 +100,45 @@ def _chained(
     for name in order:
         made[name] = replace(made[name], fingerprint=_chained_fingerprint(made[name].request, made))
     return made, []
+
+
+def _untakable(chained: Mapping[str, WrittenSpec], specs: Mapping[str, WrittenSpec]) -> Iterator[Diagnostic]:
+    """What is taken from jobs whose pipelines do not make it, as far as their snapshots tell."""
+    for written in chained.values():
+        for taken in written.takes:
+            maker = specs.get(taken.job)
+            if maker is None:
+                continue
+            if taken.port is None:
+                if maker.spec.pipeline_type != "training":
+                    summary = f"{taken.job!r} makes no checkpoints: it is a {maker.spec.pipeline_type} job"
+                    hint = "take one of its output ports: {job: …, port: …}"
+                    yield Diagnostic("no-such-output", summary, taken.location, hint=hint)
+            elif maker.pipeline and maker.pipeline.outputs is not None and taken.port not in maker.pipeline.outputs:
+                known = maker.pipeline.outputs
+                summary = f"{maker.pipeline}, which {taken.job!r} runs, has no output port {taken.port!r}"
+                hint = did_you_mean(taken.port, known) or listed("output ports", known)
+                yield Diagnostic("no-such-output", summary, taken.location, hint=hint)
+
+
+def open_versions(specs: Iterable[WrittenSpec]) -> list[Diagnostic]:
+    """A warning at the first spec of each file that leaves the version of its pipeline open."""
+    first: dict[str, WrittenSpec] = {}
+    for written in specs:
+        if written.spec.pipeline_version is None:
+            first.setdefault(written.location.path, written)
+    return [
+        Diagnostic(
+            "open-version",
+            f"no pipeline_version: the platform takes its latest of {written.spec.pipeline_key}",
+            written.key_location or written.location,
+            "warning",
+            hint=f"write pipeline_version: {written.pipeline.version}"
+            if written.pipeline
+            else "write pipeline_version; 'reconciler pipelines list' has the versions",
+        )
+        for written in first.values()
+    ]
 
 
 def _chained_fingerprint(request: JsonObject, desired: Mapping[str, DesiredJob]) -> str:
@@ -147,99 +201,3 @@ def _input(item: JsonObject, uploads: Mapping[str, Upload]) -> JsonObject:
     if "path" not in item:
         return item
     return {"file_id": uploads[item["path"]].file_id, **{k: v for k, v in item.items() if k != "path"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """An input port of a pipeline, as the platform's registry describes it."""
-
-    mode: str | None = None
-    required: bool | None = None
-    description: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """What one pipeline version takes. `defaults` are the configs of its components under what a job gives."""
-
-    key: str
-    version: str
-    inputs: Mapping[str, Port]
-    components: Sequence[str]
-    defaults: Mapping[str, JsonObject]
-    config: Checker
-    path: str = ""
-    """Where its snapshot is."""
-
-
-def check_inputs(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
-    """Faults that the pipeline would refuse, or find only when the job runs: ports and labels."""
-    findings: list[Finding] = []
-    given = raw.get("inputs") or {}
-    for port in given:
-        if port not in pipeline.inputs:
-            hint = did_you_mean(port, pipeline.inputs) or _listed("ports", pipeline.inputs)
-            summary = f"{pipeline.key} {pipeline.version} has no input port {port!r}"
-            findings.append(_unknown(("inputs", port), "unknown-port", summary, hint, pipeline.inputs))
-    for port, about in pipeline.inputs.items():
-        items = given.get(port)
-        if about.required and not items:
-            summary = f"{pipeline.key} {pipeline.version} needs files on the input port {port!r}"
-            route = ("inputs", port) if port in given else ("inputs",)
-            findings.append(Finding(route, "missing-port", summary, about.description, at_key=True, names=(port,)))
-        if about.mode == "n_shot_file_list":
-            findings.extend(_unlabelled(port, items or []))
-    # A misspelt port, under `inputs`, is not missing as well.
-    meant = {name for f in findings if f.code == "unknown-port" for name in f.names}
-    return [f for f in findings if f.code != "missing-port" or not meant.intersection(f.names)]
-
-
-def check_parameters(raw: JsonObject, pipeline: Pipeline) -> list[Finding]:
-    """Faults of components and of their configs, under which the pipeline's defaults are."""
-    findings: list[Finding] = []
-    parameters = raw.get("parameters") or {}
-    misspelt: set[str] = set()
-    for component in parameters:
-        if component not in pipeline.components:
-            hint = did_you_mean(component, pipeline.components) or _listed("components", pipeline.components)
-            summary = f"{pipeline.key} {pipeline.version} has no component {component!r}"
-            findings.append(
-                _unknown(("parameters", component), "unknown-component", summary, hint, pipeline.components)
-            )
-            misspelt.update(findings[-1].names)
-    for component in pipeline.components:
-        if component in misspelt and component not in parameters:
-            continue  # what it lacks stands under the misspelt name
-        config = (parameters.get(component) or {}).get("config") or {}
-        resolved = _merge(pipeline.defaults.get(component, {}), config)
-        findings.extend(pipeline.config.findings(resolved, ("parameters", component, "config")))
-    return findings
-
-
-def _unknown(route: tuple[str, ...], code: str, summary: str, hint: str, known: Iterable[str]) -> Finding:
-    near = nearest(route[-1], known)
-    return Finding(route, code, summary, hint, at_key=True, names=() if near is None else (near,))
-
-
-def _listed(what: str, known: Collection[str]) -> str:
-    return f"{what}: {', '.join(known)}" if known else f"it has no {what}"
-
-
-def _merge(defaults: JsonObject, given: JsonObject) -> JsonObject:
-    """What the platform makes of a config: the pipeline's defaults under what the job gives."""
-    merged = {**defaults, **given}
-    for key in defaults.keys() & given.keys():
-        if isinstance(defaults[key], dict) and isinstance(given[key], dict):
-            merged[key] = _merge(defaults[key], given[key])
-    return merged
-
-
-def _unlabelled(port: str, items: Sequence[JsonObject]) -> list[Finding]:
-    summary, hint = f"a file on the n-shot port {port!r} needs its class", "write metadata: {class: NAME}"
-    findings = []
-    for index, item in enumerate(items):
-        metadata = item.get("metadata", {})
-        if not (isinstance(label := metadata.get("class"), str) and label):
-            below = ("metadata", "class") if "class" in metadata else ()
-            findings.append(Finding(("inputs", port, index, *below), "missing-class", summary, hint))
-    return findings

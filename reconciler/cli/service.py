@@ -160,16 +160,26 @@ def list_(options: Options) -> int:
 
 
 @pipelines.command()
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.argument("wanted", nargs=-1, metavar="[KEY[@VERSION]]...")
 @click.option("--into", default="schemas/pipelines", show_default=True, metavar="DIR", help="Where the snapshots go.")
+@click.option("--drafts", is_flag=True, help="Versions that are not published yet, too.")
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 when the snapshots are not up to date.")
 @common()
-def pull(options: Options, keys: tuple[str, ...], into: str) -> int:
-    """Write a snapshot of each pipeline version, or of those with KEY, into schemas/pipelines/.
+def pull(options: Options, wanted: tuple[str, ...], into: str, *, drafts: bool, check: bool) -> int:
+    """Write a snapshot of each published pipeline version, or of those named, into schemas/pipelines/.
 
-    'validate' and 'plan' check ports, labels and parameters against these files, offline. Commit them.
+    'validate' and 'plan' check ports, labels and parameters against these files, offline. Commit them. --check without
+    KEY looks at the snapshots that are there, and for versions that are newer.
     """
     from reconciler.reconcile import pull_pipelines
+    from reconciler.report.results import pulled_json, pulled_text
 
-    for path in run_async(pull_pipelines(options.settings("pipelines"), keys, Path(into))):
-        note(options, f"wrote {path}")
+    settings = options.settings("pipelines")
+    pulled = run_async(pull_pipelines(settings, wanted, Path(into), drafts=drafts, only_check=check))
+    if check and not pulled:
+        raise UsageError(f"there are no snapshots in {into} to check", "write them: reconciler pipelines pull")
+    show(options, pulled_text(pulled), pulled_json(pulled))
+    if check and any(each.change in ("new", "changed", "gone") for each in pulled):
+        note(options, "the snapshots are not what the platform says now; 'reconciler pipelines pull' writes them anew")
+        return ExitCode.FAILED
     return ExitCode.OK

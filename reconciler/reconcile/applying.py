@@ -61,7 +61,7 @@ async def apply(
         if saved is not None:
             _same_record(saved, session.state)
         made, facts = await plan_with(
-            settings, request, desired, session.state, open_names(session.intents), session.client
+            settings, request, desired, session.state, open_names(session.intents), session.client, saved
         )
         if saved is not None:
             _same_source(saved, made)

@@ -22,9 +22,10 @@ from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Sour
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import Facts, Plan, PlanOptions, make_plan, named
+from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.resolve import UNKNOWN_JOB, resolve
+from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
 from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
@@ -60,7 +61,7 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         around = _load(settings, [settings.root / settings.specs, *paths])
         desired, faults_around = resolve(around.specs)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
-    found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values())]
+    found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
     return desired, sorted(found, key=diagnostic_order), loaded
 
 
@@ -78,8 +79,8 @@ def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
 def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """The desired jobs and the warnings. Raises `SpecError`."""
     desired, diagnostics, _ = read_specs(settings, request.paths)
-    # Of specs that are the same the plan speaks, when one of them is about to be submitted.
-    diagnostics = [d for d in diagnostics if d.code != CODE]
+    # Of specs that are the same, and of open versions, the plan speaks, when one is about to be submitted.
+    diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
     empty = {"no-specs"} if request.scoped else {"no-specs", "no-such-path"}
     if request.allow_empty:
@@ -101,7 +102,11 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
     desired, warnings = desired_jobs(settings, request)
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
-    needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+    needs_platform = request.refresh and (
+        in_flight(folded.state.jobs)
+        or _first_run(folded.state, desired, request)
+        or may_submit_open(desired, folded.state, request.options)
+    )
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(settings.connect()) if needs_platform else None
         unresolved = open_names(folded.unresolved)
@@ -123,9 +128,14 @@ async def plan_with(
     state: State,
     unresolved: Mapping[str, str],
     client: Client | None,
+    saved: Plan | None = None,
 ) -> tuple[Plan, Facts]:
-    """Observe and decide: the plan, and its facts. `unresolved`: fingerprints of open submissions by name."""
+    """Observe and decide: the plan, and its facts. `unresolved`: fingerprints of open submissions by name.
+
+    `saved`: the plan that is carried out, whose pipeline versions are those to submit.
+    """
     observed: dict[str, Observation] = {}
+    versions = Latest()
     found: dict[str, list[ObservedJob]] = {}
     notes: tuple[str, ...] = ()
     if client is not None:
@@ -135,10 +145,23 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
+        submits = may_submit_open(desired, state, request.options)
+        versions = await read_latest(client, desired, saved, submits=submits)
     variables = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, variables, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
-    facts = Facts(desired, state, observed, found, unresolved, elsewhere, digested, settings.now())
+    facts = Facts(
+        desired,
+        state,
+        observed,
+        found,
+        unresolved,
+        elsewhere,
+        digested,
+        settings.now(),
+        latest=versions.today,
+        reviewed=versions.reviewed,
+    )
     options = named(facts, request.options)
     made = make_plan(
         facts,
@@ -158,7 +181,7 @@ async def plan_with(
             **{guard: request.overrides.get(guard) for guard in GUARDS},
         },
     )
-    return made.model_copy(update={"warnings": (*notes, *made.warnings)}), facts
+    return made.model_copy(update={"warnings": (*notes, *versions.notes, *made.warnings)}), facts
 
 
 def _elsewhere(

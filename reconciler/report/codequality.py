@@ -69,7 +69,7 @@ def _action(action: Action, folder: str) -> JsonObject:
     severity = "critical" if action.cancels else _SEVERITY[action.action]
     verb = "blocked" if action.blocked else action.action
     kind = f"{verb}-cancels-running-work" if action.cancels else verb
-    text = "; ".join([f"{verb} {one_line(action.name, 128)}: {one_line(action.reason)}", *_fields(action)])
+    text = "; ".join([f"{verb} {one_line(action.name, 128)}: {one_line(action.told)}", *_fields(action)])
     key = (action.name, action.fingerprint or "")
     return _finding(kind, text, severity, key, action.spec_path or _NOWHERE, action.line, folder)
 

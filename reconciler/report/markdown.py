@@ -104,7 +104,7 @@ def _item(action: Action, fields: int) -> str:
     where = spec_place(action)
     place = f" · {code(one_line(where, 200))}" if where else ""
     kind = "blocked" if action.blocked else action.action
-    head = f"- {kind} {code(one_line(action.name, 128))}: {prose(one_line(action.reason, 300))}{place}"
+    head = f"- {kind} {code(one_line(action.name, 128))}: {prose(one_line(action.told, 300))}{place}"
     if not fields:
         return head
     if action.action == "create" and action.request is not None:

@@ -63,7 +63,7 @@ def _case(action: Action, folder: str, *, unsettled: bool) -> ET.Element:
         _error(case)
     elif not action.unchanged:
         verb = "blocked" if action.blocked else action.action
-        skipped = ET.SubElement(case, "skipped", message=_text(f"{verb}: {action.reason}"))
+        skipped = ET.SubElement(case, "skipped", message=_text(f"{verb}: {action.told}"))
         skipped.text = "\n".join(_change(change) for change in action.changes) or None
     return case
 

@@ -60,9 +60,7 @@ def kept_lines(kept: Sequence[Action]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for action in kept:
         ended_badly = action.reason.startswith(("failed", "cancelled"))
-        reasons.setdefault(action.reason.partition(": ")[0], []).append(
-            one_line(action.name, 60) if ended_badly else ""
-        )
+        reasons.setdefault(_group(action), []).append(one_line(action.name, 60) if ended_badly else "")
     for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
         named = [n for n in names if n]
         shown = ": " + ", ".join(named[:5]) + (", …" if len(named) > 5 else "") if named else ""
@@ -70,6 +68,11 @@ def kept_lines(kept: Sequence[Action]) -> Iterator[str]:
     if any(n for names in reasons.values() for n in names):
         again = "'retry NAME' runs a job that ended badly again, 'apply --replace NAME' submits it anew"
         yield f"  {again}; with reconcile.retry in its spec apply runs it again."
+
+
+def _group(action: Action) -> str:
+    reason = action.reason.partition(": ")[0]
+    return f"{reason}; {action.note}" if action.note else reason
 
 
 def verdict(plan: Plan) -> str:
@@ -107,7 +110,7 @@ def _action_lines(action: Action, names: int, paint: Paint, columns: int | None)
     mark, colour, _ = MARKS[kind]
     name = one_line(action.name, _NAME)
     head = f"  {paint(mark, colour)} {paint(pad(kind, 7), colour)}  "
-    told = _words(one_line(action.reason))
+    told = _words(one_line(action.told))
     if place := one_line(spec_place(action)):
         told += [("", ""), *_words(place, lambda word: paint(word, "dim"))]
     if columns is None or _HEAD + names + 2 <= columns // 2:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.job import JsonObject
+from reconciler.registry import Pulled
 from reconciler.report.style import Paint, plain, size
 from reconciler.text import one_line, pad, width
 
@@ -58,3 +59,30 @@ def pipelines_text(rows: Sequence[JsonObject]) -> str:
     widths = [max((width(row[i]) for row in cells), default=0) for i in range(4)]
     lines = ["  ".join(pad(c, widths[i]) for i, c in enumerate(row)).rstrip() for row in sorted(cells)]
     return "\n".join(lines) or "No pipelines."
+
+
+def pulled_text(pulled: Sequence[Pulled]) -> str:
+    """One line a snapshot: what it is against the platform, its file, and what there is to say of it."""
+    widest = max((width(one_line(each.path)) for each in pulled), default=0)
+    lines = []
+    for each in pulled:
+        line = f"{each.change:<9}  {pad(one_line(each.path), widest)}  {one_line(each.why or '')}"
+        lines.append(line.rstrip())
+    return "\n".join(lines) or "No pipelines."
+
+
+def pulled_json(pulled: Sequence[Pulled]) -> JsonObject:
+    """The snapshots for scripts."""
+    return {
+        "format_version": 1,
+        "snapshots": [
+            {
+                "path": each.path,
+                "pipeline_key": each.key,
+                "pipeline_version": each.version,
+                "change": each.change,
+                "why": each.why,
+            }
+            for each in pulled
+        ],
+    }

@@ -313,6 +313,29 @@ _TABLE = (
         "warning",
     ),
     Rule(
+        "open-version",
+        "The version of the pipeline is left open",
+        "Without pipeline_version the platform takes its latest when the job is submitted, so that the same spec may "
+        "run on another version some day. The plan shows which one it is, and submits that one. Write the version, "
+        "and the warning is gone. It is given once a file.",
+        "pipeline_key: image-classifier\npipeline_version: 1.2.0",
+        "warning",
+    ),
+    Rule(
+        "wrong-kind",
+        "A file where a checkpoint belongs, or the reverse",
+        "A port for checkpoints takes those of trainings only, by checkpoint_id or from a training job; any other port "
+        "takes files.",
+        "inputs:\n  worker.fine_tune_checkpoint:\n    - from: {job: fine-tune, checkpoint: last}",
+    ),
+    Rule(
+        "no-such-output",
+        "Output that the other job does not make",
+        "from: {job, port} names an output port of the pipeline that the other job runs; from: {job, checkpoint} needs "
+        "a job of pipeline_type training.",
+        "inputs:\n  worker.data:\n    - from: {job: first-stage, port: worker.result}",
+    ),
+    Rule(
         "unknown-port",
         "Unknown input port",
         "The pipeline has no input port of this name. The hint has the nearest one, or all.",

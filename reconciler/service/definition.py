@@ -29,6 +29,7 @@ class Component(_Strict):
     """What runs. `python` as the first word is the service's own interpreter."""
 
     command: list[str] = Field(min_length=1)
+    max_parallelism: int | None = Field(default=None, ge=1)
 
 
 class Defaults(_Strict):
@@ -173,9 +174,11 @@ def _words(found: ErrorDetails) -> str:
 
 def _sense(definition: Definition, folder: Path) -> Iterator[_Found]:
     """What each value allows, but all together do not."""
-    for name in definition.default_config:
+    for name, defaults in definition.default_config.items():
         if name not in definition.components:
             yield ("default_config", name), f"it is no component; the component is {next(iter(definition.components))}"
+        elif (most := definition.components[name].max_parallelism) and defaults.parallelism > most:
+            yield ("default_config", name, "parallelism"), f"it is more than max_parallelism, which is {most}"
     yield from _schema_sense(definition)
     for name, component in definition.components.items():
         program = component.command[0]

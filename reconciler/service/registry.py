@@ -129,10 +129,22 @@ def schema_document(pipeline: Pipeline) -> dict[str, Any]:
         "pipeline_key": definition.pipeline_key,
         "pipeline_version": definition.pipeline_version,
         "user_schema": definition.user_config_schema,
-        "config_schema": definition.user_config_schema,
+        "config_schema": _parameters_schema(pipeline),
         "inputs": {name: port.model_dump() for name, port in definition.inputs.items()},
         "outputs": {name: port.model_dump() for name, port in definition.outputs.items()},
     }
+
+
+def _parameters_schema(pipeline: Pipeline) -> dict[str, Any]:
+    """The schema of a job's whole `parameters`."""
+    most = pipeline.definition.components[pipeline.component].max_parallelism
+    parallelism = {"type": "integer", "minimum": 1} | ({} if most is None else {"maximum": most})
+    component = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"parallelism": parallelism, "config": pipeline.definition.user_config_schema},
+    }
+    return {"type": "object", "additionalProperties": False, "properties": {pipeline.component: component}}
 
 
 def snapshot(pipeline: Pipeline) -> dict[str, Any]:

@@ -65,6 +65,10 @@ def resolve_parameters(pipeline: Pipeline, body: CreateJob) -> tuple[dict[str, A
     config = merge(defaults.config, mine.config or {})
     faults += _config_faults(pipeline, config, mine.config or {})
     parallelism = mine.parallelism or defaults.parallelism
+    most = pipeline.definition.components[pipeline.component].max_parallelism
+    if most is not None and parallelism > most:
+        what = f"parameters.{pipeline.component}.parallelism: it must be at most {most}, not {parallelism}"
+        faults.append(Fault("invalid_parameter", what))
     return {pipeline.component: {"parallelism": parallelism, "config": config}}, faults
 
 

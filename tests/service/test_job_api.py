@@ -281,6 +281,20 @@ async def test_the_registry_shows_what_can_be_run(tmp_path: Path) -> None:
         assert none.json()["total"] == 0
 
 
+async def test_the_registry_tells_how_parallel_a_component_may_be_and_more_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, run_jobs=False) as api:
+        rows = (await api.http.get("/batch/registry/pipelines")).json()["pipelines"]
+        (found,) = (row for row in rows if row["pipeline_key"] == "fine-tuning-omega")
+        worker = found["config_schema"]["properties"]["worker"]["properties"]
+        assert worker["parallelism"] == {"type": "integer", "minimum": 1, "maximum": 1}
+        assert worker["config"] == found["user_config_schema"]
+        body: dict[str, Any] = {"name": "a", "pipeline_type": "training", "pipeline_key": "fine-tuning-omega"}
+        body["parameters"] = {"worker": {"parallelism": 2}}
+        status, faults = await api.refused("POST", "/batch/jobs", json=body)
+        assert status == 400
+        assert "parameters.worker.parallelism: it must be at most 1, not 2" in [each["message"] for each in faults]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [

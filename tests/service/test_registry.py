@@ -84,6 +84,10 @@ NESTED = GOOD.replace("inputs: {}", "inputs:\n  data:\n    name: Data\n    mode:
         (NESTED, ":11:5: inputs.data.colour: unknown key"),
         (GOOD + "name: Again\n", ":9:1: the key 'name' stands here twice"),
         (GOOD + "timeout_seconds: 0\n", ":9:1: timeout_seconds: Input should be greater than 0"),
+        (
+            GOOD.replace("--flag]", "--flag], max_parallelism: 2") + "default_config: {worker: {parallelism: 3}}\n",
+            ":9:27: default_config.worker.parallelism: it is more than max_parallelism, which is 2",
+        ),
         ("a: [", ":2:1: did not find"),
         ("- a", ":1:1: a pipeline is a mapping"),
         ("", ":1:1: a pipeline is a mapping"),

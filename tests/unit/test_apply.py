@@ -110,6 +110,17 @@ def test_the_token_is_the_same_for_the_same_decision_and_only_for_it(scene: Scen
     assert len(others) == 3
 
 
+def test_the_version_of_the_plan_is_submitted_and_the_intent_says_so(scene: Scene) -> None:
+    action = creation(pipeline_version="1.0.0", request={"pipeline_type": "batch", "pipeline_key": "shout"})
+    asyncio.run(scene.carry_out(action))
+    intent = scene.journal.entries[0]
+    assert isinstance(intent, Intent)
+    assert intent.sent == {**intent.request, "pipeline_version": "1.0.0"}
+    record = fold(scene.state, scene.journal.entries).state.jobs["a"]
+    assert record.pipeline_version == "1.0.0"  # the service's latest is 1.1.0
+    assert record.request == action.request
+
+
 def test_a_refusal_is_definite_and_leaves_the_others_alone(scene: Scene) -> None:
     wrong = creation("wrong", request={"pipeline_type": "batch", "pipeline_key": "no-such-pipeline"})
     outcomes = asyncio.run(scene.carry_out(wrong, creation("right")))

@@ -18,7 +18,10 @@ SNAPSHOT: dict[str, Any] = {
     "inputs": {
         "data": {"mode": "plain_file_list", "required": True, "description": "The data."},
         "shots": {"mode": "n_shot_file_list", "required": False},
+        "tuned": {"mode": "checkpoint"},
+        "odd": {"mode": "something_new"},
     },
+    "parallelism": {"worker": {"minimum": 1, "maximum": 8}},
     "components": ["worker"],
     "default_config": {"worker": {"parallelism": 1, "config": {"model": "a", "reader": {"column": "time"}}}},
     "user_schema": {
@@ -298,12 +301,41 @@ def test_a_spec_that_its_pipeline_takes_passes_with_the_defaults_below_it(folder
         ("parameters:\n  worker: {config: {reader: {column: 1}}}\n", "5:38", "wrong-type"),
         ("parameters:\n  worker: {config: {reader: {column: x}}}\n", "5:29", "missing-field"),
         ("parameters: {worker: {parallelism: 2}}\n", "4:22", "missing-field"),
+        ("parameters: {worker: {parallelism: 9}}\n", "4:36", "out-of-range"),
+        ("inputs:\n  data: [{checkpoint_id: c}]\n", "5:11", "wrong-kind"),
+        ("inputs:\n  data: [{from: {job: b, checkpoint: last}}]\n", "5:11", "wrong-kind"),
+        ("inputs:\n  tuned: [{file_id: c}]\n", "5:12", "wrong-kind"),
+        ("inputs:\n  tuned: [{path: c}]\n", "5:12", "wrong-kind"),
+        ("inputs:\n  tuned: [{from: {job: b, port: c}}]\n", "5:12", "wrong-kind"),
     ],
 )
 def test_what_the_pipeline_would_refuse_is_told(folder: Path, body: str, place: str, code: str) -> None:
     snapshot(folder)
     (folder / "a.yaml").write_text(SPEC.format(name="a") + body)
     assert (f"specs/a.yaml:{place}", code) in told(read(folder))
+
+
+def test_what_ports_take_passes_and_of_modes_that_are_not_known_nothing_is_said(folder: Path) -> None:
+    snapshot(folder)
+    takes = "tuned: [{checkpoint_id: c}, {from: {job: b, checkpoint: last}}], odd: [{file_id: x}, {checkpoint_id: c}]"
+    (folder / "a.yaml").write_text(GOOD.replace("inputs: {", f"inputs: {{{takes}, "))
+    loaded = read(folder)
+    assert told(loaded) == []
+    ((taken,),) = (written.takes for written in loaded.specs)
+    assert (taken.job, taken.port, str(taken.location)) == ("b", None, "specs/a.yaml:4:66")
+
+
+def test_a_pipeline_of_another_type_is_told(folder: Path) -> None:
+    snapshot(folder, pipeline_type="training")
+    (folder / "a.yaml").write_text(GOOD)
+    assert told(read(folder)) == [("specs/a.yaml:2:16", "not-allowed")]
+
+
+def test_a_draft_that_is_here_is_nobodys_latest(folder: Path) -> None:
+    snapshot(folder, pipeline_version="1.0.0")
+    snapshot(folder, name="draft.json", pipeline_version="2.0.0", status="draft", user_schema={"not": {}})
+    (folder / "a.yaml").write_text(GOOD)
+    assert told(read(folder)) == []
 
 
 def test_faults_of_files_pipeline_and_schema_are_told_together(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -258,3 +259,53 @@ def test_no_news_never_submits(given_facts: Facts, how: PlanOptions) -> None:
 def test_a_plan_survives_being_saved(given_facts: Facts, how: PlanOptions) -> None:
     made = make_plan(given_facts, how)
     assert Plan.model_validate(json.loads(made.model_dump_json())) == made
+
+
+OPEN = Facts({"a": desired()}, state(0), latest={"k": "1.1.0"})
+
+
+def test_the_latest_version_is_submitted_and_shown_and_no_part_of_the_fingerprint() -> None:
+    action = plan_one(OPEN)
+    assert (action.pipeline_version, action.told) == ("1.1.0", "new; latest is 1.1.0 today")
+    assert action.fingerprint == plan_one(NEW).fingerprint
+    assert action.request is not None
+    assert "pipeline_version" not in action.request
+    assert action.pinned == {**action.request, "pipeline_version": "1.1.0"}
+
+
+def test_a_version_that_the_spec_names_is_its_own() -> None:
+    want = desired()
+    pinned = dataclasses.replace(want, request={**want.request, "pipeline_version": "1.0.0"})
+    action = plan_one(dataclasses.replace(OPEN, desired={"a": pinned}))
+    assert (action.pipeline_version, action.told) == (None, "new")
+    assert action.pinned == action.request == pinned.request
+
+
+def test_where_the_latest_is_not_known_the_version_stays_open() -> None:
+    action = plan_one(dataclasses.replace(OPEN, latest={"another": "1"}))
+    assert (action.pipeline_version, action.told, action.pinned) == (None, "new", action.request)
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "RUNNING"])
+def test_a_newer_latest_is_a_note_and_no_action(status: str) -> None:
+    facts = Facts({"a": desired()}, state(a=recorded(status, pipeline_version="1.0.0")), latest={"k": "1.1.0"})
+    action = plan_one(facts)
+    assert action.action == "keep"
+    assert action.note == "it has 1.0.0, latest is 1.1.0 today"
+    unknown = dataclasses.replace(facts, state=state(a=recorded(status)))
+    assert plan_one(unknown).note is None
+
+
+def test_a_change_is_submitted_on_the_latest_and_the_version_is_none_of_its_changes() -> None:
+    have = recorded("COMPLETED", pipeline_version="1.0.0")
+    facts = Facts({"a": desired(value=2)}, state(a=have), latest={"k": "1.1.0"})
+    action = plan_one(facts)
+    assert (action.action, action.pipeline_version) == ("replace", "1.1.0")
+    assert action.told == "1 field changed; latest is 1.1.0 today"
+    assert [change.path for change in action.changes] == ["parameters.worker.config.value"]
+
+
+def test_a_saved_plan_has_its_own_latest() -> None:
+    action = plan_one(dataclasses.replace(OPEN, reviewed={"k": "1.0.0"}))
+    assert (action.pipeline_version, action.told) == ("1.0.0", "new; latest was 1.0.0 when planned")
+    assert plan_one(dataclasses.replace(OPEN, reviewed={"k": None})).pipeline_version is None

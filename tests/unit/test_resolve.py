@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from reconciler.check import Checker
 from reconciler.errors import Location
 from reconciler.job import Policy, Upload
-from reconciler.resolve import WrittenSpec, fingerprint, resolve
+from reconciler.pipeline import Pipeline
+from reconciler.resolve import Taken, WrittenSpec, fingerprint, open_versions, resolve
 from reconciler.spec import JobSpec
 
 BASE = {"name": "a", "pipeline_type": "batch", "pipeline_key": "k"}
@@ -143,3 +145,47 @@ def test_what_cannot_be_needed_is_a_fault_at_its_place(
     _, (fault,) = resolve(specs)
     assert (fault.code, str(fault.location)) == (code, f"specs/a.yaml:{place}")
     assert says in f"{fault.summary}; {fault.hint}"
+
+
+SNAPSHOT = Pipeline("k", "1.1", {}, ["w"], {}, Checker({}), outputs=["worker.text", "worker.log"])
+
+
+def takes(name: str, job: str, port: str | None, line: int = 1) -> WrittenSpec:
+    spec = chained(name, takes=job, line=line)
+    return dataclasses.replace(spec, takes=(Taken(job, port, Location("specs/a.yaml", line, 9)),))
+
+
+@pytest.mark.parametrize(
+    ("port", "maker", "says"),
+    [
+        ("worker.txt", {"pipeline": SNAPSHOT}, "k 1.1, which 'a' runs, has no output port 'worker.txt'; did you mean"),
+        ("x", {"pipeline": SNAPSHOT}, "output ports: worker.text, worker.log"),
+        (None, {}, "'a' makes no checkpoints: it is a batch job"),
+    ],
+)
+def test_an_output_that_the_other_job_does_not_make_is_a_fault(port: str | None, maker: Any, says: str) -> None:
+    _, (fault,) = resolve([dataclasses.replace(written(), **maker), takes("b", "a", port, line=7)])
+    assert (fault.code, str(fault.location)) == ("no-such-output", "specs/a.yaml:7:9")
+    assert says in f"{fault.summary}; {fault.hint}"
+
+
+def test_an_output_of_a_pipeline_that_is_not_known_may_be_there() -> None:
+    known_without_outputs = dataclasses.replace(SNAPSHOT, outputs=None)
+    for pipeline in (None, known_without_outputs):
+        assert resolve([dataclasses.replace(written(), pipeline=pipeline), takes("b", "a", "x")])[1] == []
+    assert resolve([dataclasses.replace(written(), pipeline=SNAPSHOT), takes("b", "a", "worker.log")])[1] == []
+    training = written(pipeline_type="training")
+    assert resolve([training, takes("b", "a", None)])[1] == []
+
+
+def test_a_version_that_is_left_open_is_a_warning_once_a_file() -> None:
+    other = dataclasses.replace(written(name="z"), location=Location("specs/b.yaml", 1, 1))
+    specs = [written(1, name="p", pipeline_version="1"), written(5, name="q"), written(9, name="r"), other]
+    found = open_versions([dataclasses.replace(spec, pipeline=SNAPSHOT) for spec in specs])
+    assert [(str(d.location), d.severity) for d in found] == [
+        ("specs/a.yaml:5:1", "warning"),
+        ("specs/b.yaml:1:1", "warning"),
+    ]
+    assert found[0].hint == "write pipeline_version: 1.1"
+    assert "pipelines list" in (open_versions([written()])[0].hint or "")
+    assert open_versions([specs[0]]) == []

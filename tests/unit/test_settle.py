@@ -121,6 +121,14 @@ def test_the_one_job_that_fits_is_ours(platform: Platform) -> None:
 
 
 @pytest.mark.network
+def test_a_version_that_was_left_open_is_the_one_that_was_sent(platform: Platform) -> None:
+    older = platform.job("job_older", pipeline_version="1.0")
+    platform.jobs = [older, platform.job("job_ours", pipeline_version="1.1")]
+    assert adopted(settled(platform, intent(sent={**REQUEST, "pipeline_version": "1.1"}))) == ["job_ours"]
+    assert settled(platform, intent(sent={**REQUEST, "pipeline_version": "2"})).unresolved  # it nearly fits both
+
+
+@pytest.mark.network
 def test_no_job_in_two_listings_a_settle_time_apart_means_that_it_did_not_happen(platform: Platform) -> None:
     assert did_not_happen(settled(platform))
     assert platform.listings == 2

@@ -78,7 +78,7 @@ def test_a_hostile_file_makes_no_command_in_the_log(work: Path, capsys: pytest.C
 
 @pytest.mark.parametrize(("form", "lines"), [("text", 0), ("json", 4), ("github", 0)])
 def test_good_specs_are_no_faults(work: Path, capsys: pytest.CaptureFixture[str], form: str, lines: int) -> None:
-    (work / "good.yaml").write_text("name: a\npipeline_type: batch\npipeline_key: k\n")
+    (work / "good.yaml").write_text("name: a\npipeline_type: batch\npipeline_key: k\npipeline_version: 1.0.0\n")
     code, out, _ = validate(capsys, "--format", form, "good.yaml")
     assert (code, len(out.splitlines())) == (0, lines)
     code, run_ = sarif(capsys, "good.yaml")

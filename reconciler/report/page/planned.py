@@ -59,7 +59,7 @@ def _action(action: Action, plan: Plan, *, opened: bool) -> Iterator[Child]:
     kind = element("span", mark, " ", word, class_="kind", data_k=word)
     # A spec that is gone is not in the commit that the plan was made from.
     place = spec(plan.source if action.line else None, action.spec_path, action.line)
-    yield element("p", kind, " ", element("strong", action.name), ": ", action.reason, " ", place)
+    yield element("p", kind, " ", element("strong", action.name), ": ", action.told, " ", place)
     if action.override:
         yield element("p", "To do it all the same: ", element("code", action.override), class_="quiet")
     if action.changes:

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_csv import count_rows, read_rows
-from settings import Classifier, Reader, Settings
-from windows import Array, cut, embed
+from settings import Classifier, Settings
 
+from reconciler.service.sensors.examples import class_of, embed_file, two_classes
+from reconciler.service.sensors.projection import Projection
+from reconciler.service.sensors.windows import Array, embed
 from reconciler.service.worker import InputFile, Report, WorkFailed
 
 
@@ -34,40 +35,45 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the examples taught."""
+    """What the examples taught, on embeddings that a fine-tuning may have projected."""
 
     scale: Scale
     neighbours: Any  # scikit-learn has no types
+    projection: Projection | None = None
 
     def classify(self, values: Array) -> list[tuple[str, float]]:
         """Gives (class, score) for (windows, rows, columns); score is the class's share of the vote, 0 to 1.
 
         Of classes with equal votes the first by name wins.
         """
-        votes = self.neighbours.predict_proba(self.scale.apply(embed(values)))
+        votes = self.neighbours.predict_proba(self.scale.apply(embedded(values, self.projection)))
         best = votes.argmax(axis=1)
         classes = self.neighbours.classes_[best]
         return [(str(name), float(vote[at])) for name, vote, at in zip(classes, votes, best, strict=True)]
 
 
-def learn(examples: Sequence[InputFile], settings: Settings, report: Report) -> Model:
+def embedded(values: Array, projection: Projection | None) -> Array:
+    """Embeds (windows, rows, columns) as the job does."""
+    embeddings = embed(values)
+    return embeddings if projection is None else projection.apply(embeddings)
+
+
+def learn(examples: Sequence[InputFile], settings: Settings, projection: Projection | None, report: Report) -> Model:
     """Embeds the windows of the examples and fits the classifier.
 
     Raises `WorkFailed`: `class_missing`, `too_few_classes`, `file_too_short`, `too_few_examples`, and what
     reading a file can raise.
     """
-    labels = [_class_of(file) for file in examples]
-    classes = sorted(set(labels))
-    if len(classes) < 2:
-        raise WorkFailed(
-            "too_few_classes",
-            f"the n-shot files name {len(classes)} class ({', '.join(classes)}); two are needed",
-            "add an n-shot file of another class to worker.n_shots",
-        )
-    parts = [embed_file(file, settings) for file in examples]
+    port = "worker.n_shots"
+    labels = [class_of(file, port) for file in examples]
+    two_classes(labels, port)
+    parts = [
+        embed_file(file, settings.reader, settings.batch_size, lambda values: embedded(values, projection))
+        for file in examples
+    ]
     names = [label for label, part in zip(labels, parts, strict=True) for _ in range(len(part))]
     _check_amount(Counter(names), settings.classifier, report)
-    return fit(np.concatenate(parts), np.array(names), settings.classifier)
+    return replace(fit(np.concatenate(parts), np.array(names), settings.classifier), projection=projection)
 
 
 def fit(embeddings: Array, names: NDArray[np.str_], wanted: Classifier) -> Model:
@@ -82,39 +88,6 @@ def fit(embeddings: Array, names: NDArray[np.str_], wanted: Classifier) -> Model
     neighbours = KNeighborsClassifier(wanted.n_neighbors, metric=wanted.metric, weights=wanted.weights)
     neighbours.fit(scale.apply(embeddings), names)
     return Model(scale, neighbours)
-
-
-def embed_file(file: InputFile, settings: Settings) -> Array:
-    """Embeds all windows of one file: (windows, features). Raises `WorkFailed` if it has no whole one."""
-    reader = settings.reader
-    rows = read_rows(file, reader)
-    parts = [embed(batch.values) for batch in cut(rows, reader.window_size, reader.step_size, settings.batch_size)]
-    if not parts:
-        raise file_too_short(file, reader)
-    return np.concatenate(parts)
-
-
-def file_too_short(file: InputFile, reader: Reader) -> WorkFailed:
-    """The failure of a file that has not one whole window."""
-    rows = count_rows(file)
-    return WorkFailed(
-        "file_too_short",
-        f"{file.filename} has {rows} rows, fewer than one window of {reader.window_size}",
-        "use a smaller window_size or a longer file",
-        {"file": file.filename, "rows": rows, "window_size": reader.window_size},
-    )
-
-
-def _class_of(file: InputFile) -> str:
-    name = file.metadata.get("class")
-    if not isinstance(name, str) or not name.strip():
-        raise WorkFailed(
-            "class_missing",
-            f"n-shot file {file.filename} has no class",
-            "give each file of worker.n_shots a metadata.class",
-            {"file": file.filename},
-        )
-    return name
 
 
 def _check_amount(windows: Counter[str], wanted: Classifier, report: Report) -> None:

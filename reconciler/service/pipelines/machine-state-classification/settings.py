@@ -4,17 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.service.worker import WorkFailed
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Which columns are read, and how rows become windows (sizes in rows)."""
-
-    data_columns: tuple[str, ...]
-    timestamp_column: str
-    window_size: int
-    step_size: int
+from reconciler.service.sensors.reader import Reader, complete_config, read_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +34,17 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     Raises `WorkFailed`: `config_incomplete` for a key that is missing, `step_larger_than_window`, which the
     schema cannot express.
     """
-    try:
-        settings = _settings(config)
-    except KeyError as missing:
-        raise WorkFailed(
-            "config_incomplete",
-            f"the resolved config has no {missing}",
-            "the pipeline's defaults belong under what the job asks for, key by key",
-        ) from missing
-    reader = settings.reader
-    if reader.step_size > reader.window_size:
-        raise WorkFailed(
-            "step_larger_than_window",
-            f"step_size {reader.step_size} skips rows: it is larger than window_size {reader.window_size}",
-            f"use a step_size from 1 to {reader.window_size}",
-        )
-    return settings
+    with complete_config():
+        return _settings(config)
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:
-    reader = config["reader_config"]
     classifier = config["classifier_config"]
     return Settings(
         model_type=config["model_type"],
         batch_size=config["batch_size"],
         flush_every=config["flush_every_n_iteration"],
-        reader=Reader(
-            data_columns=tuple(reader["data_columns"]),
-            timestamp_column=reader["timestamp_column"],
-            window_size=reader["window_size"],
-            step_size=reader["step_size"],
-        ),
+        reader=read_reader(config),
         classifier=Classifier(
             n_neighbors=classifier["n_neighbors"],
             metric=classifier["metric"],

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from settings import Reader
-
+from reconciler.service.sensors.reader import Reader
 from reconciler.service.worker import InputFile, WorkFailed
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_csv import Row
+
+from reconciler.service.sensors.rows import Row
 
 Array = NDArray[np.float64]
 
