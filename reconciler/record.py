@@ -19,6 +19,7 @@ from reconciler.job import (
     JsonObject,
     Move,
     PastJob,
+    PlatformFile,
     RecordedJob,
     Retry,
     Source,
@@ -56,6 +57,7 @@ class Intent(_Entry):
     line: int | None = None
     source: Source | None = None
     protect: bool = False
+    files: dict[str, PlatformFile] = Field(default_factory=dict)
     why: str | None = Field(None, description="The reason that the plan gave.")
     platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
 
@@ -225,6 +227,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         why="; ".join(why for why in (intent.why, outcome.why) if why) or None,
         observed=outcome.job,
         protect=intent.protect,
+        files=intent.files,
         history=history,
     )
 

@@ -15,8 +15,9 @@ from reconciler import __version__
 from reconciler.chains import in_order
 from reconciler.client import Client
 from reconciler.duplicates import CODE, duplicate_jobs
-from reconciler.errors import Diagnostic, PlatformError, SpecError
+from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
 from reconciler.guards import GUARDS, Guard
+from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
@@ -99,8 +100,13 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
     needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+    drifts = request.refresh and bool(to_compare(desired, folded.state.jobs))
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(settings.connect()) if needs_platform else None
+        client = None
+        if needs_platform or drifts:
+            # To compare inputs is worth a look, but a plan that needs nothing else of the platform does not need it.
+            with contextlib.suppress(*() if needs_platform else (UsageError,)):
+                client = await stack.enter_async_context(settings.connect())
         unresolved = open_names(folded.unresolved)
         made, _ = await plan_with(settings, request, desired, folded.state, unresolved, client)
     if unresolved:
@@ -132,6 +138,7 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state)
+        notes += await content_drift(client, to_compare(desired, state.jobs))
     options = request.options
     named = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, named, settings.environ)
