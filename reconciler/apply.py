@@ -6,7 +6,6 @@ For a submission the order is: intent, sync, POST, outcome, sync. A failure of o
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +15,8 @@ from typing import Literal
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
 from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
-from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, Upload, is_terminal, timestamp
+from reconciler.identities import Identities, literal_files
+from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.plan import Action
 from reconciler.record import (
@@ -33,6 +33,7 @@ from reconciler.record import (
 )
 from reconciler.secrets import digests
 from reconciler.transfer import named, transfer_all
+from reconciler.uploading import Uploading, upload_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class Tools:
     known: frozenset[str] = frozenset()
     """Job ids that are recorded already: a new job cannot have one of them."""
     done: Callable[[Outcome], None] = lambda outcome: None
-    uploading: dict[str, asyncio.Lock] = field(default_factory=dict)
-    uploaded: set[str] = field(default_factory=set)
+    uploading: Uploading = field(default_factory=Uploading)
+    identities: Identities = field(default_factory=Identities)
 
     def timestamp(self) -> str:
         """Now, RFC 3339 UTC, whole seconds."""
@@ -154,8 +155,9 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
         sent, taken = await named(tools.client, sent, action.sources)
         await transfer_all(tools.client, taken, tools.folder, tools.parallelism)
     tools.client.secrets.fill(sent)  # before anything is cancelled for it
-    for upload in action.uploads:
-        await _upload(upload, tools)
+    if not await upload_all(action.uploads, tools.client, tools.root, tools.stop, tools.uploading):
+        return Outcome(action.name, action.action, "skipped", error="interrupted before it began")
+    files = await tools.identities.of(tools.client, literal_files(action.request, action.uploads))
     if action.moved_from:
         await tools.journal.append(_moved(action, tools))
     if action.cancels:
@@ -180,6 +182,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             protect=action.protected,
             on_remove=action.on_remove,
             rerun=action.rerun,
+            files=files,
             why=action.reason,
             platform_time=timestamp(platform_now) if platform_now else None,
         )
@@ -218,24 +221,6 @@ async def _record_submission(action: Action, result: Submission, mark: str, tool
 
 def _unknown(action: Action, reason: str) -> Outcome:
     return Outcome(action.name, action.action, "unknown", error=reason, exit_code=ExitCode.UNKNOWN)
-
-
-async def _upload(upload: Upload, tools: Tools) -> None:
-    lock = tools.uploading.setdefault(upload.file_id, asyncio.Lock())
-    async with lock:  # jobs that share a file send it once
-        if upload.file_id in tools.uploaded:
-            return
-        if not await tools.client.has_file(upload):
-            path = tools.root / upload.path
-            if await asyncio.to_thread(_digest, path) != upload.digest:
-                raise PlatformError(f"{upload.path} has changed since the plan was made", "plan again")
-            await tools.client.upload(upload, path)
-        tools.uploaded.add(upload.file_id)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _cancel(action: Action, tools: Tools) -> str | None:

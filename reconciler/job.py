@@ -237,6 +237,13 @@ class PastJob(_Stored):
     moves: tuple[Move, ...] = ()
 
 
+class PlatformFile(_Stored):
+    """One content of a file of the platform: its `file_id` can get another one, this does not."""
+
+    file_uid: str
+    num_bytes: int | None = None
+
+
 class RecordedJob(_Stored):
     """What the state file says we did last for one name."""
 
@@ -270,6 +277,10 @@ class RecordedJob(_Stored):
     retries: tuple[Retry, ...] = Field((), description="The runs after the first one, as far as we asked for them.")
     cancellation: Cancellation | None = Field(None, description="The last 'reconciler cancel' of it.")
     moves: tuple[Move, ...] = Field((), description="The names that the record had before, oldest first.")
+    files: dict[str, PlatformFile] = Field(
+        default_factory=dict,
+        description="What the `file_id`s in the request stood for at the submission, as far as it is known.",
+    )
     history: tuple[PastJob, ...] = ()
 
     @property

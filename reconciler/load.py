@@ -15,7 +15,7 @@ from reconciler.check import Checker, Finding, Route, did_you_mean
 from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
 from reconciler.job import JsonObject, Upload
-from reconciler.localfiles import LocalFiles
+from reconciler.localfiles import LocalFiles, inputs_findings
 from reconciler.pipeline import Pipeline, check_inputs, check_parameters, check_type
 from reconciler.rendering import Rendered, Renderer
 from reconciler.resolve import Taken, WrittenSpec, duplicate_name
@@ -26,7 +26,7 @@ from reconciler.yaml12 import Document, Marks, parse, position
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
 _SPEC_SCHEMA = "what a spec may hold: reconciler schema spec"
-_WARNINGS = frozenset({"env-not-set"})
+_WARNINGS = frozenset({"env-not-set", "many-files"})
 Severity: TypeAlias = Literal["error", "warning"]
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -215,7 +215,7 @@ class _Loader:
         value = rendered.value
         uploads, findings = self._check(value, folder)
         findings = [f for f in findings if not _unfilled(f.route, faults, rendered)]
-        valid = not findings and not faults and not broken
+        valid = all(f.code in _WARNINGS for f in findings) and not faults and not broken
         name_location = Location(where.path, *marks.locate(("name",)))
         self._claim(value.get("name"), name_location, valid=valid)
         if not valid:
@@ -240,18 +240,19 @@ class _Loader:
                 pipeline=self._pipeline(value),
             )
         )
-        return []
+        return findings
 
-    def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, Upload], list[Finding]]:
+    def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, tuple[Upload, ...]], list[Finding]]:
         """Everything that can be said of a spec at once: what its faulty parts leave open is not asked."""
         findings = [replace(f, detail=_SPEC_SCHEMA) for f in self._schema.findings(value)]
         unclear = {f.route[0] for f in findings if f.route and _hides_others(f)}
         # What stands under a misspelt key would be reported a second time, as ports without files.
         unclear.update(name for f in findings if f.code == "unknown-field" and len(f.route) == 1 for name in f.names)
-        uploads: dict[str, Upload] = {}
+        uploads: dict[str, tuple[Upload, ...]] = {}
         if "inputs" not in unclear:
-            uploads, unusable = self._local.uploads(value.get("inputs") or {}, folder)
-            findings += unusable
+            inputs = value.get("inputs") or {}
+            uploads, unusable = self._local.uploads(inputs, folder)
+            findings += unusable or inputs_findings(inputs, uploads)
         if pipeline := self._pipeline(value):
             more = check_type(value, pipeline)
             more += check_inputs(value, pipeline) if "inputs" not in unclear else []

@@ -22,6 +22,7 @@ from reconciler.job import (
     Move,
     OnRemove,
     PastJob,
+    PlatformFile,
     RecordedJob,
     Retry,
     Source,
@@ -61,6 +62,7 @@ class Intent(_Entry):
     protect: bool = False
     on_remove: OnRemove = "prune"
     rerun: str | None = None
+    files: dict[str, PlatformFile] = Field(default_factory=dict)
     why: str | None = Field(None, description="The reason that the plan gave.")
     platform_time: str | None = Field(None, description="The platform's clock at that moment, if it was known.")
 
@@ -248,6 +250,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         protect=intent.protect,
         on_remove=intent.on_remove,
         reruns=_reruns(previous.reruns if previous else (), intent.rerun),
+        files=intent.files,
         history=history,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +36,8 @@ class Taken:
 class WrittenSpec:
     """A valid spec as it was loaded.
 
-    `raw`: the document, with its expressions filled in. `uploads`: its local files, by the path as written. `env`: the
+    `raw`: the document, with its expressions filled in. `uploads`: its local files, by the path as written, which may
+    be a pattern of several. `env`: the
     variables of the environment that stand in its parameters. `needs`: the jobs that it needs, and where it says so.
     `takes`: what it takes from other jobs. `pipeline`: the snapshot that it was checked against.
     """
@@ -44,7 +45,7 @@ class WrittenSpec:
     spec: JobSpec
     raw: JsonObject
     location: Location
-    uploads: Mapping[str, Upload]
+    uploads: Mapping[str, Sequence[Upload]]
     name_location: Location | None = None
     env: tuple[str, ...] = ()
     needs: Mapping[str, Location] = field(default_factory=dict)
@@ -166,7 +167,8 @@ def _desired(written: WrittenSpec) -> DesiredJob:
     request = {k: v for k, v in written.raw.items() if k not in ("name", "reconcile") and v not in (None, {})}
     if "inputs" in request:
         request["inputs"] = {
-            port: [_input(item, written.uploads) for item in items] for port, items in request["inputs"].items()
+            port: [each for item in items for each in _inputs(item, written.uploads)]
+            for port, items in request["inputs"].items()
         }
     return DesiredJob(
         name=written.spec.name,
@@ -176,7 +178,9 @@ def _desired(written: WrittenSpec) -> DesiredJob:
         policy=_policy(written.spec.reconcile) if written.spec.reconcile else Policy(),
         env=written.env,
         needs=frozenset(written.needs),
-        uploads=tuple(sorted(set(written.uploads.values()), key=lambda u: u.file_id)),
+        uploads=tuple(
+            sorted({u for found in written.uploads.values() for u in found}, key=lambda u: (u.file_id, u.path))
+        ),
     )
 
 
@@ -197,7 +201,8 @@ def _policy(written: Reconcile) -> Policy:
     )
 
 
-def _input(item: JsonObject, uploads: Mapping[str, Upload]) -> JsonObject:
+def _inputs(item: JsonObject, uploads: Mapping[str, Sequence[Upload]]) -> list[JsonObject]:
     if "path" not in item:
-        return item
-    return {"file_id": uploads[item["path"]].file_id, **{k: v for k, v in item.items() if k != "path"}}
+        return [item]
+    rest = {key: value for key, value in item.items() if key != "path"}
+    return [{"file_id": upload.file_id, **rest} for upload in uploads[item["path"]]]

@@ -62,7 +62,8 @@ class Input(_Written):
     )
     path: Annotated[str, Field(min_length=1)] = Field(
         "",
-        description="A local file, relative to this spec. It is uploaded once, under a name made of its content.",
+        description="A local file, relative to this spec, or a pattern such as `data/*.csv` or `**/*.jpg`: one input "
+        "for each file, sorted by path. A file is uploaded once, under a name made of its content.",
     )
     kind: Literal["checkpoint"] = Field("checkpoint", description="Goes with checkpoint_id.")
     checkpoint_id: Annotated[str, Field(min_length=1)] = Field("", description="A training checkpoint.")

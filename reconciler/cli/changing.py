@@ -219,7 +219,7 @@ async def _apply(drafted: Draft, request: PlanRequest, saved: Plan | None, *, ye
             drafted.news(records)
             reporter.news(records)
 
-        hooks = Hooks(review=review, begin=reporter.begin, outcome=outcome, news=news)
+        hooks = Hooks(review=review, begin=reporter.begin, outcome=outcome, news=news, sent=reporter.sent)
         settings, wanted = drafted.settings, drafted.wanted
         return await carry_out(settings, request, stop, hooks, saved=saved, wait=wait, with_failures=wanted)
 

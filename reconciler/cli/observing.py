@@ -17,8 +17,9 @@ from reconciler.errors import ExitCode, PlatformError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.job import RecordedJob
-    from reconciler.reconcile import Status
+    from reconciler.downloads import Downloaded
+    from reconciler.job import JsonObject, RecordedJob
+    from reconciler.reconcile import Settings, Status
 
 _NAMES = click.argument("names", nargs=-1, metavar="[NAME]...")
 
@@ -129,7 +130,7 @@ def events(options: Options, name: str) -> int:
 
 @click.command()
 @click.argument("name")
-@click.option("--download", "folder", metavar="DIR", help="Write the files into DIR.")
+@click.option("--download", "folder", metavar="DIR", help="Write the files into DIR, and go on where it was cut off.")
 @common()
 def outputs(options: Options, name: str, folder: str | None) -> int:
     """List the results of a job; with --download, fetch them.
@@ -137,10 +138,9 @@ def outputs(options: Options, name: str, folder: str | None) -> int:
     The references that open the files are neither shown nor kept: they work for everybody who has them.
     """
     from reconciler.observe import output_names
-    from reconciler.reconcile import download, state_of
     from reconciler.reconcile import outputs as read
+    from reconciler.reconcile import state_of
     from reconciler.report.results import outputs_json, outputs_text
-    from reconciler.report.style import size
 
     settings = options.settings("outputs")
     job_id, rows = run_async(read(settings, name))
@@ -152,11 +152,46 @@ def outputs(options: Options, name: str, folder: str | None) -> int:
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        run_async(
-            download(
-                settings, name, target, lambda file, num_bytes: note(options, f"{target / file}  {size(num_bytes)}")
-            )
-        )
+        return _report_downloaded(options, target, run_async(_download(options, settings, job_id, rows, target)))
     except OSError as error:
-        raise PlatformError(f"the outputs cannot be written to {folder}: {error.strerror}") from error
-    return ExitCode.OK
+        message = f"the outputs cannot be written to {folder}: {error.strerror}"
+        raise PlatformError(message, "run the command again when that is put right: what is there is kept") from error
+
+
+async def _download(
+    options: Options, settings: Settings, job_id: str, rows: Sequence[JsonObject], folder: Path
+) -> Downloaded:
+    from reconciler.cli.progress import reporting
+    from reconciler.downloads import size_of
+    from reconciler.reconcile import download
+
+    sizes = [size_of(row) for row in rows]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    with reporting(options) as reporter:
+        return await download(settings, job_id, rows, folder, reporter.download(total).moved)
+
+
+_LISTED = 20
+"""Files that are told one by one."""
+
+
+def _report_downloaded(options: Options, folder: Path, seen: Downloaded) -> int:
+    from reconciler.report.style import size
+    from reconciler.text import plural
+
+    if len(seen.fetched) <= _LISTED:
+        for file, num_bytes in sorted(seen.fetched.items()):
+            note(options, f"{folder / file}  {size(num_bytes)}")
+    told = [f"{plural(len(seen.fetched), 'file')} downloaded"]
+    if seen.kept:
+        told.append(f"{len(seen.kept):,} there already")
+    if seen.failed:
+        told.append(f"{len(seen.failed):,} failed")
+    if len(seen.fetched) != 1 or len(told) > 1:
+        note(options, ", ".join(told))
+    for file, error in sorted(seen.failed.items())[:_LISTED]:
+        hint = f" ({error.hint})" if error.hint else ""
+        note(options, f"failed: {folder / file}: {error.message}{hint}")
+    if len(seen.failed) > _LISTED:
+        note(options, f"        and {len(seen.failed) - _LISTED:,} more")
+    return worst([error.exit_code for error in seen.failed.values()])

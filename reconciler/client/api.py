@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from reconciler.client import wire
+from reconciler.client import uploads, wire
 from reconciler.client.transport import NoAnswer, NotSent, Transport
 from reconciler.errors import PlatformError, PlatformUnavailable
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, Unreachable, Upload
@@ -227,38 +226,73 @@ class Client:
 
     async def has_file(self, upload: Upload) -> bool:
         """Whether the platform has this content already. Raises `PlatformError`."""
-        response = await self._transport.ask("GET", f"/files/metadata/{quote(upload.file_id, safe='')}")
-        if response.status == 404:
-            return False
-        if not response.ok:
-            raise response.error(f"file {upload.file_id}")
-        value = response.value if isinstance(response.value, dict) else {}
-        return value.get("num_bytes") == upload.num_bytes and value.get("is_valid") is not False
+        return await uploads.is_there(self._transport, upload)
 
-    async def upload(self, upload: Upload, path: Path) -> None:
-        """`POST /files`. Repeating it is harmless: the name says the content. Raises `PlatformError`, OSError."""
-        with ExitStack() as opened:
+    async def file(self, file_id: str) -> JsonObject | None:
+        """`GET /files/metadata/{file_id}`, once; None when there is no such file. Raises `PlatformError`."""
+        return await uploads.metadata_once(self._transport, file_id)
 
-            def files() -> dict[str, Any]:
-                # Each attempt reads the file from its beginning.
-                return {"file": (upload.file_id, opened.enter_context(path.open("rb")), upload.media_type)}
+    async def upload(self, upload: Upload, path: Path, sent: Callable[[int], None] = lambda num_bytes: None) -> None:
+        """Send a file, and go on with it where an earlier run was cut off. `sent` is told the bytes that have left, and
+        a negative number when some must be sent again; never 0. Repeating it is harmless: the name says the content.
 
-            response = await self._transport.ask("POST", "/files", make_files=files)
-        if not response.ok:
-            raise response.error(f"upload of {upload.path}")
-        value = response.value if isinstance(response.value, dict) else {}
-        if value.get("is_valid") is False or value.get("file_id") != upload.file_id:
-            raise PlatformError(f"upload of {upload.path}: the platform did not take it as {upload.file_id}")
+        Raises `PlatformError`, also when the file is not what its digest says, and OSError.
+        """
+        try:
+            await uploads.send(self._transport, upload, path, _but_nothing(sent))
+        except PlatformError as error:
+            if upload.path in error.message:
+                raise
+            error.message = f"upload of {upload.path}: {error.message}"
+            raise
 
-    async def download(self, output: JsonObject, path: Path) -> int:
-        """Write an output to `path`, which must not exist. Returns its bytes. Raises `PlatformError`, OSError."""
+    async def download(
+        self,
+        output: JsonObject,
+        path: Path,
+        *,
+        resume: bool = False,
+        came: Callable[[int], None] = lambda num_bytes: None,
+    ) -> int:
+        """Write an output to `path`, which must not exist; with `resume` it may hold the first bytes already, and what
+        is missing is asked for. `came` is told how many bytes came, a negative number when they come again; never 0.
+
+        Returns the file's bytes. Raises `PlatformError`, OSError.
+        """
         data = output.get("data")
         ref = data.get("ref") if isinstance(data, dict) else None
         if not isinstance(ref, str):
             raise PlatformError("the output has no reference to download it by")
-        with path.open("xb") as file:
-            await self._transport.download(ref, file.write)
+        came = _but_nothing(came)
+        with path.open("ab" if resume else "xb") as file:
+            came(file.tell())
+
+            def write(chunk: bytes) -> None:
+                file.write(chunk)
+                came(len(chunk))
+
+            def anew() -> None:
+                came(-file.tell())
+                file.seek(0)
+                file.truncate()
+
+            async def attempt() -> None:
+                await self._transport.download(ref, write, start=file.tell(), anew=anew)
+
+            try:
+                await self._transport.patiently(attempt)
+            except PlatformError:
+                came(-file.tell())
+                raise
             return file.tell()
+
+
+def _but_nothing(told: Callable[[int], None]) -> Callable[[int], None]:
+    def some(num_bytes: int) -> None:
+        if num_bytes:
+            told(num_bytes)
+
+    return some
 
 
 def _sorted_events(rows: list[JsonObject]) -> list[JsonObject]:

@@ -11,11 +11,11 @@ import contextlib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -28,6 +28,9 @@ BODY_LIMIT = 64 << 20
 """Bytes of an answer that is JSON, after decompression."""
 REQUEST_TIMEOUT = 30.0
 """Seconds for one request, from the connection to the last byte."""
+STORING_TIMEOUT = 600.0
+"""Seconds that storage may take over bytes that it has got, before it answers."""
+T = TypeVar("T")
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _KEY = re.compile(r"[\x21-\x7e]+\Z")
 
@@ -122,7 +125,8 @@ class Transport:
         self._pace = Pace(parallelism, timing)
         self._patience = Patience(timing, Retries())
         self._clock_offset: timedelta | None = None
-        limits = httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism)
+        self._limits = limits = httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism)
+        self._storage: httpx.AsyncClient | None = None
         self._http = httpx.AsyncClient(
             transport=_own_transport(base, limits, app),
             timeout=_TIMEOUT,
@@ -139,6 +143,8 @@ class Transport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
+        if self._storage is not None:
+            await self._storage.aclose()
 
     def platform_now(self) -> datetime | None:
         """The platform's clock, from the last answer that told it; None before that. Accurate to a second."""
@@ -149,11 +155,24 @@ class Transport:
 
         Raises `PlatformUnavailable`. Any other answer, refusals included, is returned.
         """
+        return await self._until_answered(lambda: self._once(method, path, **request))
+
+    async def ask_once(self, method: str, path: str) -> Response:
+        """Send a request whose answer is worth no patience. Raises `PlatformUnavailable`."""
+        return await self._once(method, path)
+
+    async def _until_answered(self, attempt: Callable[[], Awaitable[Response]]) -> Response:
         return await self._patience.until_done(
-            lambda: self._once(method, path, **request),
+            attempt,
             again=lambda r: r.status in _AGAIN,
             again_after=(NotSent, NoAnswer),
             asked=self._asked_to_wait,
+        )
+
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Make `attempt` again while it raises `PlatformUnavailable`, until the budget is spent."""
+        return await self._patience.until_done(
+            attempt, again=lambda _: False, again_after=(PlatformUnavailable,), asked=lambda _: None
         )
 
     async def submit(self, path: str, body: Any, headers: Mapping[str, str]) -> Response:
@@ -185,6 +204,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         make_files: Callable[[], Any] | None = None,
+        seconds: float = REQUEST_TIMEOUT,
         **request: Any,
     ) -> Response:
         """One attempt. Raises `NotSent` or `NoAnswer`, and OSError for a file that cannot be read."""
@@ -192,17 +212,33 @@ class Transport:
         files = make_files() if make_files else None
         try:
             built = self._http.build_request(
-                method, self._base + path, headers={**self._auth(), **(headers or {})}, files=files, **request
+                method,
+                self._base + path,
+                headers={**self._auth(), **(headers or {})},
+                files=files,
+                timeout=_waiting(seconds),
+                **request,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise NotSent(f"{what}: cannot be asked: {self._redacted(_reason(error))}") from error
+        return await self._exchange(self._http, built, what, None if files else seconds, note=self._note_clock)
+
+    async def _exchange(
+        self,
+        http: httpx.AsyncClient,
+        built: httpx.Request,
+        what: str,
+        seconds: float | None,
+        note: Callable[[httpx.Response], None] = lambda raw: None,
+    ) -> Response:
+        """Send `built`, and read its answer within `seconds`. Raises `NotSent` or `NoAnswer`."""
         try:
             async with (
                 self._pace.turn() as round_,
-                asyncio.timeout(None if files else REQUEST_TIMEOUT),
-                contextlib.aclosing(await self._http.send(built, stream=True)) as raw,
+                asyncio.timeout(seconds),
+                contextlib.aclosing(await http.send(built, stream=True, follow_redirects=False)) as raw,
             ):
-                self._note_clock(raw)
+                note(raw)
                 response = self._response(raw, await self._body(raw))
                 if response.status == 429:
                     self._pace.too_fast(round_, self._asked_to_wait(response))
@@ -247,34 +283,108 @@ class Transport:
     def _redacted(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
 
-    async def download(self, ref: str, sink: Callable[[bytes], Any]) -> None:
+    async def put(self, url: str, length: int, blocks: Callable[[], AsyncIterator[bytes]]) -> Response:
+        """PUT `length` bytes to a storage URL, which carries its own right: it gets no key. `blocks` gives the bytes,
+        from the first one on, for each attempt.
+
+        Raises `PlatformUnavailable`, and `PlatformError` for a URL that is none. Other answers are returned.
+        """
+        place = self._place(url)
+        http = self._http_for(place)
+
+        async def attempt() -> Response:
+            # What a server answers before it has read all stands in its answer, not in the connection that it closes.
+            built = http.build_request(
+                "PUT",
+                place,
+                headers={"content-length": str(length)},
+                content=blocks(),
+                timeout=_waiting(STORING_TIMEOUT),
+            )
+            return await self._exchange(http, built, f"PUT to {place.host}", None)
+
+        return await self._until_answered(attempt)
+
+    async def download(
+        self,
+        ref: str,
+        sink: Callable[[bytes], Any],
+        *,
+        start: int = 0,
+        anew: Callable[[], Any] = lambda: None,
+    ) -> None:
         """Stream a file into `sink`. A `ref` that begins with '/' is the platform's own and gets the key; an absolute
-        one is a storage URL that carries its own right, so it must not.
+        one is a storage URL that carries its own right, so it must not. With `start` only what comes after so many
+        bytes is asked for; `anew` is called when all of it comes instead.
 
         Raises `PlatformError`.
         """
         own = ref.startswith("/") and not ref.startswith("//")
+        url = self._place(self._base + ref if own else ref)
+        # A part of a compressed file is no part of the file.
+        headers = {"accept-encoding": "identity", **(self._auth() if own else {})}
+        if start:
+            headers["range"] = f"bytes={start}-"
+        http = self._http if own else self._http_for(url)
         try:
-            url = httpx.URL(self._base + ref if own else ref)
+            async with (
+                self._pace.turn(),
+                http.stream("GET", url, headers=headers, follow_redirects=False) as raw,
+            ):
+                if not (raw.is_success or (raw.status_code == 416 and start)):
+                    async with asyncio.timeout(REQUEST_TIMEOUT):
+                        raise self._response(raw, await self._body(raw)).error("download")
+                _one_compression(raw)
+                if not _continues(raw, start):
+                    anew()
+                _refuse_part(raw, start)
+                async for chunk in raw.aiter_bytes():  # as they come: what came before a break is not lost
+                    sink(chunk)
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            raise PlatformUnavailable(f"the download broke off: {_reason(error)}", "run the command again") from error
+
+    def _place(self, ref: str) -> httpx.URL:
+        """An absolute reference that the platform gave. Raises `PlatformError` for one that is not to be followed."""
+        try:
+            url = httpx.URL(ref)
         except (httpx.InvalidURL, ValueError):
             url = httpx.URL()
         if url.scheme not in ("http", "https") or not url.host or (url.port or 0) > 65535:
             raise PlatformError("the platform gave a reference that is not an http(s) URL; it was not followed")
-        try:
-            async with (
-                self._pace.turn(),
-                # Another host gets a connection of its own, with nothing of ours.
-                contextlib.nullcontext(self._http) if own else httpx.AsyncClient(timeout=_TIMEOUT) as http,
-                http.stream("GET", url, headers=self._auth() if own else {}, follow_redirects=False) as raw,
-            ):
-                if not raw.is_success:
-                    async with asyncio.timeout(REQUEST_TIMEOUT):
-                        raise self._response(raw, await self._body(raw)).error("download")
-                _one_compression(raw)
-                async for chunk in raw.aiter_bytes(1 << 18):
-                    sink(chunk)
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
-            raise PlatformUnavailable(f"the download broke off: {_reason(error)}", "run the command again") from error
+        if url.scheme == "http" and not is_loopback(url.host) and not self._is_own(url):
+            raise PlatformError("the platform gave a reference without encryption (http); it was not followed")
+        return url
+
+    def _is_own(self, url: httpx.URL) -> bool:
+        base = httpx.URL(self._base)
+        return (url.scheme, url.host, url.port) == (base.scheme, base.host, base.port)
+
+    def _http_for(self, url: httpx.URL) -> httpx.AsyncClient:
+        """What to reach `url` with: another host gets connections of their own, with nothing of ours."""
+        if self._is_own(url):
+            return self._http
+        if self._storage is None:
+            self._storage = httpx.AsyncClient(timeout=_TIMEOUT, limits=self._limits, follow_redirects=False)
+        return self._storage
+
+
+def _waiting(seconds: float) -> httpx.Timeout:
+    """Time-outs for a request whose answer may take `seconds`."""
+    return httpx.Timeout(REQUEST_TIMEOUT, connect=10.0, read=seconds)
+
+
+def _refuse_part(raw: httpx.Response, start: int) -> None:
+    """Raises ValueError when the body is some other part of the file than the one that was asked for."""
+    if raw.status_code == 416 or (raw.status_code == 206 and not _continues(raw, start)):
+        raise ValueError("another part of the file came than was asked for")
+
+
+def _continues(raw: httpx.Response, start: int) -> bool:
+    """Whether the body begins at byte `start` of the file."""
+    if raw.status_code != 206:
+        return start == 0
+    begins = re.match(r"bytes (\d{1,18})-", raw.headers.get("content-range", ""))
+    return "content-encoding" not in raw.headers and begins is not None and int(begins[1]) == start
 
 
 def _one_compression(raw: httpx.Response) -> None:

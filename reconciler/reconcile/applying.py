@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from reconciler.record import NotSubmitted, Protected, Submitted, fold
 from reconciler.settle import known_ids
 from reconciler.signals import Stop
 from reconciler.state import dumps, save
+from reconciler.uploading import Uploading
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,7 @@ async def one_round(
         parallelism=settings.parallelism,
         known=known_ids(session.state),
         done=done,
+        uploading=Uploading(asyncio.Semaphore(settings.parallelism), hooks.sent),
     )
     try:
         await stop.finish(carry_out(actions, tools))

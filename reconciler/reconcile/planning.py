@@ -16,8 +16,9 @@ from reconciler.chains import in_order
 from reconciler.client import Client
 from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
-from reconciler.errors import Diagnostic, PlatformError, SpecError
+from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
 from reconciler.guards import GUARDS, Guard
+from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
@@ -102,13 +103,16 @@ async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Dia
     desired, warnings = desired_jobs(settings, request)
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
-    needs_platform = request.refresh and (
-        in_flight(folded.state.jobs)
-        or _first_run(folded.state, desired, request)
-        or may_submit_open(desired, folded.state, request.options)
+    needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+    worth_a_look = request.refresh and (
+        bool(to_compare(desired, folded.state.jobs)) or may_submit_open(desired, folded.state, request.options)
     )
     async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(settings.connect()) if needs_platform else None
+        client = None
+        if needs_platform or worth_a_look:
+            # Versions and inputs are worth a look, but a plan that needs nothing else of the platform does without.
+            with contextlib.suppress(*() if needs_platform else (UsageError,)):
+                client = await stack.enter_async_context(settings.connect())
         unresolved = open_names(folded.unresolved)
         made, _ = await plan_with(settings, request, desired, folded.state, unresolved, client)
     if unresolved:
@@ -145,6 +149,7 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
+        notes += await content_drift(client, to_compare(desired, state.jobs))
         submits = may_submit_open(desired, state, request.options)
         versions = await read_latest(client, desired, saved, submits=submits)
     variables = {name for job in desired.values() for name in job.env}

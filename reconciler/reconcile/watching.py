@@ -9,11 +9,11 @@ from pathlib import Path
 
 from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
-from reconciler.client import Client
-from reconciler.errors import PlanRefused, PlatformUnavailable, ReconcilerError, StateLocked, TimedOut
+from reconciler.downloads import Came, Downloaded, download_all
+from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
 from reconciler.globs import expand, not_recorded
-from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable
-from reconciler.observe import in_flight, observe, output_names, watch
+from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable, Upload
+from reconciler.observe import in_flight, observe, watch
 from reconciler.plan import Plan
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
@@ -30,6 +30,7 @@ class Hooks:
     begin: Callable[[Plan], None] = lambda plan: None
     outcome: Callable[[Outcome], None] = lambda outcome: None
     news: Callable[[Mapping[str, RecordedJob]], None] = lambda records: None
+    sent: Callable[[Upload, int], None] = lambda upload, num_bytes: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,27 +198,10 @@ def state_of(settings: Settings, name: str) -> str:
     return _recorded(settings, name).status
 
 
-async def download(settings: Settings, name: str, folder: Path, told: Callable[[str, int], None]) -> None:
-    """Write the outputs of `name` into `folder`; `told` the name and bytes of each. Raises `PlatformError`, OSError."""
-    record = _recorded(settings, name)
+async def download(settings: Settings, job_id: str, rows: Sequence[JsonObject], folder: Path, came: Came) -> Downloaded:
+    """Write the outputs `rows` of a job into `folder`; `came` is told what comes. Raises `PlatformError`, OSError."""
     async with settings.connect() as client:
-        rows = await client.outputs(record.job_id)
-        for row, file_name in zip(rows, output_names(rows), strict=True):
-            told(file_name, await _download(client, row, folder / file_name))
-
-
-async def _download(client: Client, row: JsonObject, path: Path) -> int:
-    partial = path.with_name(f".{path.name}.part")
-    partial.unlink(missing_ok=True)
-    try:
-        size = await client.download(row, partial)
-        told = row["data"].get("num_bytes")
-        if type(told) is int and told != size:
-            raise PlatformUnavailable(f"{path.name}: {size} of {told} bytes came", "run the command again")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return size
+        return await download_all(client, job_id, rows, folder, settings.parallelism, came)
 
 
 def _recorded(settings: Settings, name: str) -> RecordedJob:

@@ -363,8 +363,25 @@ _TABLE = (
     Rule(
         "no-such-file",
         "Local file that cannot be read",
-        "A path in inputs is a local file, relative to its spec. It is not there, or is no regular file.",
-        "inputs:\n  images:\n    - path: data/digits.png",
+        "A path in inputs is a local file, relative to its spec. It is not there, or is no regular file. A path may be "
+        "a pattern: * and ? stand for a part of a name, ** for folders at any depth; neither matches hidden names. "
+        "Then at least one file must match.",
+        "inputs:\n  images:\n    - path: data/digits.png\n    - path: data/**/*.jpg",
+    ),
+    Rule(
+        "too-many-files",
+        "More inputs than a job can have",
+        "The platform has refused a job with about 37,000 inputs. Split the job into several with up to 5,000 each, "
+        "for example by the folders of its files, or with a matrix.",
+        "inputs:\n  images:\n    - path: data/${{ matrix.day }}/*.jpg",
+    ),
+    Rule(
+        "many-files",
+        "Many inputs for one job",
+        "The platform refuses a job with about 37,000 inputs, and those who have many split them into jobs of up to "
+        "5,000. The job is submitted as it is.",
+        "inputs:\n  images:\n    - path: data/${{ matrix.day }}/*.jpg",
+        severity="warning",
     ),
     Rule(
         "file-outside",

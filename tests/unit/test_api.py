@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -340,7 +341,8 @@ def test_what_is_no_schema_is_an_error(said: Answer) -> None:
 def upload(tmp_path: Path) -> Iterator[tuple[Upload, Path]]:
     path = tmp_path / "a.csv"
     path.write_bytes(b"1,2\n")
-    yield Upload("data/a.csv", "abc-a.csv", "sha256:0", 4, "text/csv"), path
+    digest = "sha256:" + hashlib.sha256(b"1,2\n").hexdigest()
+    yield Upload("data/a.csv", "abc-a.csv", digest, 4, "text/csv"), path
 
 
 @pytest.mark.parametrize(

@@ -235,12 +235,12 @@ def test_a_local_file_becomes_an_upload_named_by_its_content(folder: Path) -> No
     assert told(loaded) == []
     uploads = loaded.specs[0].uploads
     assert uploads["my data.csv"] == uploads["./my data.csv"]
-    first, copy = uploads["my data.csv"], uploads["../copy.csv"]
+    (first,), (copy,) = uploads["my data.csv"], uploads["../copy.csv"]
     assert (first.path, first.num_bytes, first.media_type) == ("specs/my data.csv", 4, "text/csv")
     assert first.file_id == f"my_data.{first.digest.removeprefix('sha256:')[:16]}.csv"
     assert copy.digest == first.digest
     (folder / "my data.csv").write_text("a,c\n")
-    assert with_paths(folder, "my data.csv").specs[0].uploads["my data.csv"].file_id != first.file_id
+    assert with_paths(folder, "my data.csv").specs[0].uploads["my data.csv"][0].file_id != first.file_id
 
 
 @pytest.mark.parametrize(

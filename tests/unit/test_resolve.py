@@ -19,7 +19,12 @@ BASE = {"name": "a", "pipeline_type": "batch", "pipeline_key": "k"}
 
 def written(line: int = 1, uploads: dict[str, Upload] | None = None, **changes: Any) -> WrittenSpec:
     raw = {**BASE, **changes}
-    return WrittenSpec(JobSpec.model_validate(raw), raw, Location("specs/a.yaml", line, 1), uploads or {})
+    return WrittenSpec(
+        JobSpec.model_validate(raw),
+        raw,
+        Location("specs/a.yaml", line, 1),
+        {path: (upload,) for path, upload in (uploads or {}).items()},
+    )
 
 
 def upload(name: str, content: str) -> Upload:

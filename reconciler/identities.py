@@ -1,0 +1,105 @@
+"""Which content a `file_id` stood for: noted when a job is submitted, and compared when a plan is made.
+
+The platform lets anybody replace a file under its name. It tells no checksum, so a content is known by its `file_uid`
+and its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.client import Client
+from reconciler.errors import PlatformError, PlatformUnavailable
+from reconciler.job import DesiredJob, JsonObject, PlatformFile, RecordedJob, Upload
+
+LIMIT = 1_000
+"""Files that one run asks the platform about."""
+
+
+@dataclass(slots=True)
+class Identities:
+    """What the platform says of files, each asked for once, and at most `LIMIT` of them. Not knowing is no fault."""
+
+    known: dict[str, asyncio.Future[PlatformFile | None]] = field(default_factory=dict)
+    failure: str | None = None
+
+    async def of(self, client: Client, file_ids: Collection[str]) -> dict[str, PlatformFile]:
+        """Those of `file_ids` that the platform has and told about."""
+        for file_id in sorted(file_ids):
+            if file_id not in self.known and len(self.known) < LIMIT:
+                self.known[file_id] = asyncio.ensure_future(self._ask(client, file_id))
+        asked = {file_id: self.known[file_id] for file_id in sorted(file_ids) if file_id in self.known}
+        answers = await asyncio.gather(*asked.values())
+        return {file_id: found for file_id, found in zip(asked, answers, strict=True) if found is not None}
+
+    async def _ask(self, client: Client, file_id: str) -> PlatformFile | None:
+        if self.failure is not None:
+            return None  # the platform does not answer: one such answer is enough
+        try:
+            row = await client.file(file_id)
+        except PlatformUnavailable as error:
+            self.failure = error.message
+            return None
+        except PlatformError as error:
+            self.failure = self.failure or (error.message if error.status in (401, 403) else None)
+            return None
+        uid, size = (row or {}).get("file_uid"), (row or {}).get("num_bytes")
+        if not isinstance(uid, str) or not uid:
+            return None
+        return PlatformFile(file_uid=uid, num_bytes=size if type(size) is int else None)
+
+
+def literal_files(request: JsonObject, uploads: Collection[Upload]) -> set[str]:
+    """The files that a request names by their `file_id`, without those that come from here: their names say their
+    content.
+    """
+    ours = {upload.file_id for upload in uploads}
+    items = [item for port in (request.get("inputs") or {}).values() for item in port]
+    return {item["file_id"] for item in items if isinstance(item.get("file_id"), str)} - ours
+
+
+def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> dict[str, RecordedJob]:
+    """The jobs, as the specs ask for them still, of which it is known what their `file_id`s stood for."""
+    return {
+        name: record
+        for name, record in sorted(records.items())
+        if record.files and name in desired and desired[name].fingerprint == record.fingerprint
+    }
+
+
+async def content_drift(client: Client, jobs: Mapping[str, RecordedJob]) -> tuple[str, ...]:
+    """A warning for each of `jobs` with an input whose content is another one now, and for what was not looked at."""
+    wanted = list(dict.fromkeys(file_id for record in jobs.values() for file_id in sorted(record.files)))
+    if not wanted:
+        return ()
+    identities = Identities()
+    now = await identities.of(client, wanted[:1])  # a platform that does not answer is found out by one request
+    if identities.failure is None:
+        now |= await identities.of(client, wanted[1:LIMIT])
+    return (*_drifted(jobs, now), *_left_out(len(wanted), identities.failure))
+
+
+def _drifted(jobs: Mapping[str, RecordedJob], now: Mapping[str, PlatformFile]) -> Iterator[str]:
+    for name, record in jobs.items():
+        changed = [f for f, then in sorted(record.files.items()) if f in now and _differs(then, now[f])]
+        if changed:
+            listed = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
+            inputs, has = ("input", "has") if len(changed) == 1 else ("inputs", "have")
+            yield (
+                f"{name}: {inputs} {listed} {has} other content on the platform than when {record.job_id} was "
+                f"submitted (drift); --replace submits it again"
+            )
+
+
+def _differs(then: PlatformFile, now: PlatformFile) -> bool:
+    sizes = {size for size in (then.num_bytes, now.num_bytes) if size is not None}
+    return then.file_uid != now.file_uid or len(sizes) > 1
+
+
+def _left_out(wanted: int, failure: str | None) -> Iterator[str]:
+    if failure is not None:
+        yield f"whether inputs have other content than when their jobs were submitted is not known: {failure}"
+    elif wanted > LIMIT:
+        yield f"only {LIMIT:,} of {wanted:,} inputs were compared with what they were when their jobs were submitted"

@@ -1,0 +1,111 @@
+"""An input by `file_id` whose content was replaced: noticed by its identity, and no fault when it cannot be known."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from http_server import Answer, Request, answer, reset, talk
+from nouns import desired, recorded
+
+from reconciler import identities
+from reconciler.identities import Identities, content_drift, literal_files, to_compare
+from reconciler.job import PlatformFile, Upload
+
+pytestmark = pytest.mark.network
+
+
+def row(uid: str, size: int = 4) -> bytes:
+    return answer(200, {"file_id": "x", "file_uid": uid, "num_bytes": size, "is_valid": True})
+
+
+def drift(said: Any, **files: tuple[str, int | None]) -> Any:
+    then = {name.replace("_", "."): PlatformFile(file_uid=uid, num_bytes=size) for name, (uid, size) in files.items()}
+    jobs = {"a": recorded("COMPLETED", files=then)}
+    return talk(said, lambda client: content_drift(client, jobs))
+
+
+def test_only_files_that_are_not_ours_are_noted() -> None:
+    items = [{"file_id": "theirs.csv"}, {"file_id": "ours.1.csv"}, {"checkpoint_id": "ckp_1"}, {"from": {"job": "b"}}]
+    request = {"inputs": {"p": items, "q": [{"file_id": "theirs.csv"}]}}
+    assert literal_files(request, [Upload("ours.csv", "ours.1.csv", "sha256:0", 1, "text/csv")]) == {"theirs.csv"}
+    assert literal_files({}, []) == set()
+
+
+def test_another_content_is_a_warning_that_says_what_to_do() -> None:
+    (warning,) = drift([row("fil_2")], x_csv=("fil_1", 4)).result
+    assert warning == (
+        "a: input x.csv has other content on the platform than when job_1 was submitted (drift); "
+        "--replace submits it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "warnings"),
+    [
+        (row("fil_1"), 0),
+        (row("fil_1", 5), 1),
+        (answer(404), 0),
+        (answer(200, []), 0),
+        (answer(200, {"file_uid": 5}), 0),
+        (answer(200, {"file_uid": "fil_1"}), 0),
+    ],
+)
+def test_what_is_drift_and_what_is_not(said: Answer, warnings: int) -> None:
+    assert len(drift([said], x_csv=("fil_1", 4)).result) == warnings
+
+
+def test_a_content_whose_size_was_not_known_is_known_by_its_id() -> None:
+    assert drift([row("fil_1")], x_csv=("fil_1", None)).result == ()
+
+
+def test_many_inputs_of_a_job_are_one_warning() -> None:
+    files = {f"f{i}": ("fil_1", 4) for i in range(6)}
+    (warning,) = drift([row("fil_2")], **files).result
+    assert "inputs f0, f1, f2 and 3 more have other content" in warning
+
+
+@pytest.mark.parametrize("said", [answer(503), answer(500), answer(401), reset])
+def test_a_platform_that_does_not_answer_is_asked_once_and_is_no_fault(said: Answer) -> None:
+    told = drift([said], a=("fil_1", 4), b=("fil_1", 4), c=("fil_1", 4))
+    (warning,) = told.result
+    assert "is not known" in warning
+    assert len(told.requests) == 1
+    assert told.slept == []
+
+
+def test_each_file_is_asked_for_once_and_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identities, "LIMIT", 3)
+    files = {f"f{i}": PlatformFile(file_uid="fil_1", num_bytes=4) for i in range(5)}
+    jobs = {name: recorded("COMPLETED", files=files) for name in ("a", "b")}
+    told = talk([row("fil_1")], lambda client: content_drift(client, jobs))
+    assert sorted(request.target[-2:] for request in told.requests) == ["f0", "f1", "f2"]
+    assert told.result == ("only 3 of 5 inputs were compared with what they were when their jobs were submitted",)
+
+
+def test_only_jobs_that_the_specs_still_ask_for_are_compared() -> None:
+    files = {"x": PlatformFile(file_uid="fil_1")}
+    records = {
+        "same": recorded(value=1, files=files),
+        "changed": recorded(value=2, files=files),
+        "gone": recorded(value=1, files=files),
+        "none": recorded(value=1),
+    }
+    wanted = {name: desired(name, 1) for name in ("same", "changed", "none", "new")}
+    assert list(to_compare(wanted, records)) == ["same"]
+    assert to_compare({"same": replace(wanted["same"], fingerprint="sha256:other")}, records) == {}
+
+
+def test_jobs_that_share_a_file_ask_for_it_once() -> None:
+    def script(request: Request) -> Answer:
+        return row("fil_1") if request.target.endswith("shared") else answer(404)
+
+    async def both(client: Any) -> list[dict[str, PlatformFile]]:
+        known = Identities()
+        return list(await asyncio.gather(*(known.of(client, {"shared", "missing"}) for _ in range(3))))
+
+    told = talk(script, both)
+    assert told.result == [{"shared": PlatformFile(file_uid="fil_1", num_bytes=4)}] * 3
+    assert len(told.requests) == 2
