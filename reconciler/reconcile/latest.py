@@ -28,8 +28,9 @@ def may_submit_open(desired: Mapping[str, DesiredJob], state: State, options: Pl
     return any(
         (have := state.jobs.get(name)) is None
         or have.fingerprint != want.fingerprint
-        or name in options.replace
+        or bool(options.replace)
         or bool(want.env)
+        or (want.policy.rerun is not None and want.policy.rerun not in have.reruns)
         for name, want in desired.items()
         if _is_open(want)
     )
