@@ -12,13 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from reconciler.actions import Action
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
 from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
 from reconciler.identities import Identities, literal_files
 from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, is_terminal, timestamp
 from reconciler.journal import Journal
-from reconciler.plan import Action
 from reconciler.record import (
     Adopted,
     Cancelled,

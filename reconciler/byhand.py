@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from reconciler.actions import PASSIVE, Action, ActionKind, Plan
 from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused
+from reconciler.facts import PlanOptions
 from reconciler.globs import expand, not_recorded
 from reconciler.guards import Extent, Guard, refusals, with_name
 from reconciler.job import (
@@ -28,7 +30,6 @@ from reconciler.job import (
     Unreachable,
     is_terminal,
 )
-from reconciler.plan import PASSIVE, Action, ActionKind, Plan, PlanOptions
 from reconciler.text import one_line, plural
 
 _UNSETTLED = "the outcome of its last submission is unknown; it is settled before anything else"

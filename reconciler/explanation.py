@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconciler.actions import Action, ActionKind
 from reconciler.compare import Change, compare
 from reconciler.job import Cancellation, JsonObject, Move, PastJob, RecordedJob, Retry, Source, State
 from reconciler.links import spec_link
-from reconciler.plan import Action, ActionKind
 from reconciler.record import Intent, ended_at
 
 

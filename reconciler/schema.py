@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.actions import Plan
 from reconciler.explanation import Explanation
 from reconciler.job import State
-from reconciler.plan import Plan
 from reconciler.spec import Config, JobSpec
 
 SchemaName: TypeAlias = Literal["spec", "config", "plan", "state", "explanation"]

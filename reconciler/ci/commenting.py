@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 
+from reconciler.actions import Plan
 from reconciler.ci.github import ApiError, Comment, GitHub, Unclear
 from reconciler.ci.runner import Runner
 from reconciler.errors import ExitCode
-from reconciler.plan import Plan
 from reconciler.report.markdown import COMMENT, plan_markdown
 
 WORKFLOW_USER = "github-actions[bot]"

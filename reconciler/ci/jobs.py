@@ -6,12 +6,12 @@ import json
 import tempfile
 from pathlib import Path
 
+from reconciler.actions import Plan
 from reconciler.ci.command import Finished, extra_arguments, run
 from reconciler.ci.decision import Decision, decide, decide_on_gitlab
 from reconciler.ci.reports import MEANING, failure_markdown, outcomes_markdown
 from reconciler.ci.runner import SUMMARY, Runner
 from reconciler.errors import ExitCode, UsageError
-from reconciler.plan import Plan
 from reconciler.report.markdown import plan_markdown
 from reconciler.report.plans import verdict as plan_verdict
 from reconciler.text import one_line

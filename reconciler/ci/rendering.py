@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reconciler.actions import Plan
 from reconciler.ci.runner import Runner
 from reconciler.errors import ExitCode
-from reconciler.plan import Plan
 from reconciler.report.codequality import plan_codequality
 from reconciler.report.planjunit import plan_junit
 from reconciler.report.style import to_json

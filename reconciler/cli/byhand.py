@@ -14,7 +14,8 @@ from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import run_async
 
 if TYPE_CHECKING:
-    from reconciler.plan import Plan, PlanOptions
+    from reconciler.actions import Plan
+    from reconciler.facts import PlanOptions
     from reconciler.reconcile import Applied, Hooks, Settings
     from reconciler.signals import Stop
 
@@ -61,7 +62,7 @@ def retry(options: Options, names: tuple[str, ...], yes: bool, **how: Any) -> in
 
 def by_hand_options(how: Mapping[str, Any]) -> PlanOptions:
     """The guards that were asked for, and the line that an override adds to."""
-    from reconciler.plan import PlanOptions
+    from reconciler.facts import PlanOptions
 
     limits, _ = limits_in_force(how, {})
     command = retyped(click.get_current_context().info_name or "")

@@ -21,9 +21,9 @@ from reconciler.errors import ExitCode, PlanRefused, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.actions import Plan
     from reconciler.apply import Outcome
     from reconciler.job import RecordedJob
-    from reconciler.plan import Plan
     from reconciler.reconcile import Applied, PlanRequest, Settings
 
 _PATH = click.argument("path", required=False, metavar="[PATH]")
@@ -55,7 +55,7 @@ def _planning(command: Any) -> Any:
 def _request(path: str | None, given: Mapping[str, Any], saved: tuple[Plan, str] | None = None) -> PlanRequest:
     """What the options ask for. `saved`: the plan to be carried out, which has options of its own, and its file."""
     from reconciler.cli.guarding import limits_in_force, replanned, retyped
-    from reconciler.plan import PlanOptions
+    from reconciler.facts import PlanOptions
     from reconciler.reconcile import PlanRequest
 
     how = saved[0].options if saved else given
@@ -298,7 +298,7 @@ def report_applied(options: Options, applied: Applied, *, wait: bool, local: boo
 def _saved_plan(file: str, path: str | None, how: dict[str, Any]) -> Plan:
     from pydantic import ValidationError
 
-    from reconciler.plan import Plan
+    from reconciler.actions import Plan
 
     if path or how["prune"] or how["replace"] or how["targets"] or how["unprotect"]:
         raise UsageError("--plan carries out what the plan says", "give the other options to 'reconciler plan --out'")

@@ -17,10 +17,10 @@ from reconciler.text import one_line
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from reconciler.actions import Plan
     from reconciler.apply import Outcome
     from reconciler.cli.options import Options
     from reconciler.job import RecordedJob, Upload
-    from reconciler.plan import Plan
 
 
 _LONG = 64 << 20

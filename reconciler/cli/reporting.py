@@ -16,10 +16,10 @@ from reconciler.cli.output import note, worst
 from reconciler.errors import Diagnostic, ExitCode, ReconcilerError, SpecError, UsageError
 
 if TYPE_CHECKING:
+    from reconciler.actions import Plan
     from reconciler.apply import Outcome
     from reconciler.cli.options import Options
     from reconciler.job import FailureLog, RecordedJob
-    from reconciler.plan import Plan
     from reconciler.reconcile import Applied, Settings, Status
 
 report_option = click.option("--report", metavar="FILE", help="Write an HTML page about this run; it needs no network.")

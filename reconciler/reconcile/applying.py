@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler.actions import SUBMITS, Action, Plan
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
-from reconciler.plan import SUBMITS, Action, Facts, Plan, PlanOptions, make_plan, named
+from reconciler.plan import make_plan, named
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint

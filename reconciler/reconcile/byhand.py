@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.actions import Plan
 from reconciler.apply import Outcome
 from reconciler.byhand import (
     Facts,
@@ -20,10 +21,10 @@ from reconciler.byhand import (
 from reconciler.chains import in_order, source_names
 from reconciler.client import Client
 from reconciler.errors import ExitCode, PlanRefused, PlatformError
+from reconciler.facts import PlanOptions
 from reconciler.globs import expand
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Unreachable, is_terminal
 from reconciler.observe import difference, identical, observe, whole
-from reconciler.plan import Plan, PlanOptions
 from reconciler.reconcile.applying import Applied, held_back, one_round, refuse
 from reconciler.reconcile.planning import CANNOT_LIST, PlanRequest, checked_out, desired_jobs, read_specs, source_of
 from reconciler.reconcile.session import Session, hidden, open_names, open_session, unknown_hint

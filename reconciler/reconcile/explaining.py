@@ -16,8 +16,9 @@ from reconciler.explanation import (
     next_action,
     open_submission,
 )
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, State
-from reconciler.plan import Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.reconcile.planning import read_specs
 from reconciler.reconcile.session import folded_record, open_names, read_record
 from reconciler.reconcile.settings import Settings

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.actions import SUBMITS, Plan
 from reconciler.client import Client
 from reconciler.errors import PlanRefused, PlatformError
+from reconciler.facts import PlanOptions
 from reconciler.job import DesiredJob, State
-from reconciler.plan import SUBMITS, Plan, PlanOptions
 from reconciler.reconcile.pipelines import CANNOT
 from reconciler.registry import Version, latest, versions
 from reconciler.text import one_line

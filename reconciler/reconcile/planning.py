@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from reconciler import __version__
+from reconciler.actions import Plan
 from reconciler.chains import in_order
 from reconciler.client import Client
 from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import GUARDS, Guard
 from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, observe
-from reconciler.plan import Facts, Plan, PlanOptions, make_plan, named
+from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.actions import Plan
 from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
@@ -14,7 +15,6 @@ from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOu
 from reconciler.globs import expand, not_recorded
 from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable, Upload
 from reconciler.observe import in_flight, observe, watch
-from reconciler.plan import Plan
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings

@@ -7,9 +7,9 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
+from reconciler.actions import Action, Plan
 from reconciler.errors import Diagnostic
 from reconciler.job import JsonObject
-from reconciler.plan import Action, Plan
 from reconciler.report.plans import change_parts
 from reconciler.text import one_line
 

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from reconciler.actions import Action, Plan
 from reconciler.job import JsonObject
-from reconciler.plan import Action, Plan
 from reconciler.report.plans import change_parts, kept_lines, spec_place, uploads_line, verdict
 from reconciler.report.sections import sections
 from reconciler.text import one_line, plural

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from xml.etree import ElementTree as ET
 
+from reconciler.actions import Action, Plan
 from reconciler.compare import Change
-from reconciler.plan import Action, Plan
 from reconciler.report.plans import change_parts, verdict
 from reconciler.text import one_line
 

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from reconciler.actions import Action, Plan
 from reconciler.compare import Change
 from reconciler.job import JsonObject
-from reconciler.plan import Action, Plan
 from reconciler.report.sections import sections
 from reconciler.report.style import MARKS, Colour, Paint, plain, size
 from reconciler.text import one_line, pad, plural, width, wrap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reconciler.plan import Action, Plan
+from reconciler.actions import Action, Plan
 
 _SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
     ("Cancels running work", lambda a: a.cancels),

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from trial import Command, Trial
 
+from reconciler.facts import PlanOptions
 from reconciler.job import RecordedJob
-from reconciler.plan import PlanOptions
 from reconciler.reconcile import Applied, Hooks, adopt_all, cancel, forget, move, retry
 from reconciler.signals import Stop
 from reconciler.state import read_state

@@ -25,7 +25,7 @@ import httpx
 from reconciler.cli.output import worst
 from reconciler.client.patience import Timing
 from reconciler.errors import ReconcilerError, StateError
-from reconciler.plan import PlanOptions
+from reconciler.facts import PlanOptions
 from reconciler.reconcile import Applied, Hooks, PlanRequest, Settings, apply
 from reconciler.signals import Stop
 from reconciler.state import read_state

@@ -7,9 +7,11 @@ from typing import Any
 
 from nouns import desired, recorded, request, state
 
+from reconciler.actions import Plan
 from reconciler.apply import Outcome
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import FailureLog, RecordedJob, Source, timestamp
-from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.report.page import Report
 
 HOSTILE = "\"'><script>hacked=1</script><img src=https://evil.example onerror=hacked=1>&lt;\u202e\x00\x1b[31m]]>{{7*7}}"

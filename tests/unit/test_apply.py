@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from nouns import desired
 
+from reconciler.actions import Action
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.client import Client, Transport
+from reconciler.facts import Facts
 from reconciler.job import Source, Upload
 from reconciler.journal import Journal
-from reconciler.plan import Action, Facts, make_plan
+from reconciler.plan import make_plan
 from reconciler.record import Intent, NotSubmitted, Submitted, fold, token
 from reconciler.service.embedded import embedded
 from reconciler.state import new_state

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from nouns import desired, recorded, state
 
+from reconciler.actions import Action
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.byhand import Facts as ByHand
 from reconciler.byhand import plan_cancel
 from reconciler.client import Client, Transport
 from reconciler.client.patience import Timing
+from reconciler.facts import Facts, PlanOptions
 from reconciler.journal import Journal
-from reconciler.plan import Action, Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.record import Folded, fold
 
 JOB = {"id": "job_1", "name": "a", "pipeline_key": "k"}

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from nouns import desired, observed, recorded, state
 
+from reconciler.actions import Plan
 from reconciler.byhand import Facts, plan_adopt, plan_cancel, plan_forget, plan_move, plan_retry
 from reconciler.errors import PlanRefused
+from reconciler.facts import PlanOptions
 from reconciler.guards import Limit
 from reconciler.job import Gone, Observation, Seen, Unreachable
-from reconciler.plan import Plan, PlanOptions
 
 HOW = PlanOptions(command=("reconciler", "cancel"))
 JOBS = state(

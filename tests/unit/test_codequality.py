@@ -7,10 +7,12 @@ from xml.etree import ElementTree as ET
 
 from nouns import desired, observed, recorded, state
 
+from reconciler.actions import Plan
 from reconciler.errors import Diagnostic, Location
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Guard, Limit
 from reconciler.job import Seen, Source
-from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.report.codequality import diagnostics_codequality, plan_codequality
 from reconciler.report.planjunit import plan_junit
 

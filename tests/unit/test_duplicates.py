@@ -8,7 +8,8 @@ from nouns import desired, recorded, state
 
 from reconciler.duplicates import duplicate_jobs
 from reconciler.errors import Location
-from reconciler.plan import Facts, PlanOptions, make_plan
+from reconciler.facts import Facts, PlanOptions
+from reconciler.plan import make_plan
 
 
 def test_a_group_is_one_warning_with_the_places_of_its_first_specs() -> None:

@@ -7,9 +7,11 @@ import shlex
 import pytest
 from nouns import desired, observed, recorded, state
 
+from reconciler.actions import Plan
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import FLOOR, GUARDS, Extent, Limit, parse_limit, refusals, with_name, with_option
 from reconciler.job import Gone, Seen
-from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import make_plan
 
 
 @pytest.mark.parametrize(

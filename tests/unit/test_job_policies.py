@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from nouns import desired, recorded, state
 
+from reconciler.actions import Action
 from reconciler.durations import seconds, told
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import Cancellation, RecordedJob
-from reconciler.plan import Action, Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.record import Cancelled, Entry, Intent, Moved, Protected, Submitted, fold
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import desired, recorded, state
 
+from reconciler.actions import Action, Plan
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Limit
 from reconciler.job import Source
-from reconciler.plan import Action, Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.report.markdown import COMMENT, code, plan_markdown, prose
 
 ENDPOINT = "https://platform.example/v0.5"

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import ENDPOINT, desired, observed, recorded, state
 
+from reconciler.actions import PASSIVE, Action, Plan
 from reconciler.errors import PlanRefused
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import Cancellation, Gone, JobStatus, Observation, Seen, State, Unreachable
-from reconciler.plan import PASSIVE, Action, Facts, Plan, PlanOptions, make_plan, named
+from reconciler.plan import make_plan, named
 
 IN_FLIGHT = ["PENDING", "ADMITTED", "RUNNING", "PREEMPTED", "SOMETHING_NEW"]
 PRUNE = PlanOptions(prune=True)

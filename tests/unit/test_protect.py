@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from nouns import desired, observed, recorded, state
 
+from reconciler.actions import PASSIVE, Action
 from reconciler.errors import Location, PlanRefused
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, Gone, Seen, Unreachable
-from reconciler.plan import PASSIVE, Action, Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.record import Adopted, Intent, Moved, Protected, Submitted, fold
 from reconciler.resolve import WrittenSpec, resolve
 from reconciler.spec import JobSpec

@@ -8,9 +8,11 @@ import re
 import pytest
 from nouns import desired, recorded, request, state
 
+from reconciler.actions import Plan
 from reconciler.errors import Diagnostic, Location
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Limit
-from reconciler.plan import Facts, Plan, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 from reconciler.report.jobs import jobs_json, jobs_text
 from reconciler.report.plans import plan_json, plan_text

@@ -17,9 +17,10 @@ from report_samples import ERROR, FAILURES, NOON, RECORDS, SOURCE, hostile, job,
 
 from reconciler.apply import Outcome
 from reconciler.errors import Diagnostic, Location
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Limit
 from reconciler.job import FailureLog, RecordedJob
-from reconciler.plan import Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.report.page import Report, report_page
 from reconciler.report.page.timeline import ROWS
 

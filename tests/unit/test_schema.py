@@ -10,8 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from nouns import desired, recorded, state
 
+from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Limit
-from reconciler.plan import Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 from reconciler.report.plans import plan_json
 from reconciler.report.style import to_json
 from reconciler.schema import SchemaName, document

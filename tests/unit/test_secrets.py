@@ -10,7 +10,8 @@ import pytest
 from nouns import desired, recorded, request, state
 
 from reconciler.errors import PlanRefused
-from reconciler.plan import Facts, make_plan
+from reconciler.facts import Facts
+from reconciler.plan import make_plan
 from reconciler.secrets import Secrets, digest, digests, env_names
 
 TOKEN = "${{ env.TOKEN }}"

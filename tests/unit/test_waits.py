@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from nouns import desired, recorded, state
 
+from reconciler.actions import Action
+from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, Gone, ObservedJob, RecordedJob, Seen
-from reconciler.plan import Action, Facts, PlanOptions, make_plan
+from reconciler.plan import make_plan
 
 
 def needing(name: str, *needs: str, takes: str | None = None, value: Any = 1) -> DesiredJob:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from reconciler.actions import Action, Plan
 from reconciler.compare import Change
-from reconciler.plan import Action, Plan
 from reconciler.report.page.markup import Child, Html, element
 from reconciler.report.page.pieces import more, row, spec, table
 from reconciler.report.plans import kept_lines, uploads_line, verdict

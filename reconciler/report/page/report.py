@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reconciler.actions import Plan
 from reconciler.errors import Diagnostic
 from reconciler.job import FailureLog, RecordedJob, Source
-from reconciler.plan import Plan
 from reconciler.report.outcomes import Result
 
 
