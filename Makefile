@@ -6,7 +6,7 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance action
+.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ CHROMIUM = @command -v chromium >/dev/null || (apt-get update -qq && apt-get ins
 action: .venv/developing  ## The GitHub Action, the GitLab template and the pre-commit hook, step by step (minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_action.py tests/acceptance/test_gitlab.py \
 		tests/acceptance/test_installed.py
+
+transcripts: .venv/developing  ## Every golden transcript, also those that take their time (minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_transcripts.py
 
 browser: .venv/developing  ## The page of the service, and the HTML report, in a real Chromium
 	$(CHROMIUM)

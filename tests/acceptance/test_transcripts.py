@@ -33,6 +33,11 @@ REPLACED = (
 )
 
 
+def marks(case: str) -> list[pytest.MarkDecorator]:
+    """A case with a file `slow` is not among the quick tests; `make transcripts` runs all."""
+    return [pytest.mark.slow] if (HERE / "cases" / case / "slow").exists() else []
+
+
 @pytest.fixture
 def platform(case: str, tmp_path: Path) -> Iterator[Path]:
     """The folder of a service that runs; where a case has a file `queue-only`, its jobs stay PENDING."""
@@ -42,7 +47,7 @@ def platform(case: str, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=marks(case)) for case in CASES])
 def test_transcript(case: str, tmp_path: Path, platform: Path) -> None:
     """What the user sees, the requests that were sent, and the exit codes."""
     work = tmp_path / "work"
@@ -57,7 +62,7 @@ def test_transcript(case: str, tmp_path: Path, platform: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     actual = normalised(done.stdout)
