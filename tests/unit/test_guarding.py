@@ -178,3 +178,28 @@ def test_the_override_works_when_it_is_pasted(folder: Path, capsys: pytest.Captu
     assert program == "reconciler"
     assert run(pasted) == 0
     assert len(json.loads((folder / ".reconciler" / "state.json").read_text())["jobs"]) == 2
+
+
+def test_the_limits_of_an_environment_hold_in_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "reconciler.yaml").write_text("environments: {prod: {max_submissions: 1}, test: {}}\n")
+    words = ("--endpoint", "local", "plan", "--no-refresh")
+    assert "2 jobs would be submitted" in planned(capsys, "--environment", "prod", *words)["refusals"][0]["reason"]
+    assert planned(capsys, "--environment", "test", *words)["refusals"] == []
+
+
+def test_an_environment_does_not_take_over_the_jobs_of_another_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "reconciler.yaml").write_text("endpoint: local\nenvironments: {dev: {}, prod: {}}\n")
+    assert run(["--environment", "dev", "apply", "--yes"]) == 0
+    capsys.readouterr()
+    assert planned(capsys, "--environment", "prod", "plan")["summary"] == {"create": 2}
+    (folder / ".reconciler" / "state.dev.json").unlink()
+    assert planned(capsys, "--environment", "prod", "plan")["summary"] == {"adopt": 2}  # nobody says that they are his
+
+
+def test_the_hint_of_a_saved_plan_goes_to_the_same_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "reconciler.yaml").write_text("endpoint: local\nenvironments: {prod: {}}\n")
+    assert run(["--environment", "prod", "plan", "--out", "plan.json"]) == 0
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line == "Saved. Carry it out with: reconciler --environment prod apply --plan plan.json"

@@ -181,3 +181,17 @@ def test_without_git_the_top_is_the_workspace_of_the_runner(tmp_path: Path, monk
     assert repository_names(here, {})("specs/a.yaml") == "specs/a.yaml"
     assert repository_names(here, {"GITHUB_WORKSPACE": str(here.parent)})("specs/a.yaml") == "ml/specs/a.yaml"
     assert repository_names(here, {"GITHUB_WORKSPACE": "/elsewhere"})("specs/a.yaml") == "specs/a.yaml"
+
+
+def test_what_is_gone_from_the_specs_or_changed_beside_them_makes_it_dirty(work: Path) -> None:
+    (work / "reconciler.yaml").write_text("vars: {k: 3}\n")
+    (work / "specs" / "gone.yaml").write_text("name: gone\n")
+    git(work, "add", ".")
+    git(work, "commit", "--quiet", "-m", "more")
+    around = ("specs", "reconciler.yaml")
+    assert read_source(work, ["specs/a b.yaml"], {}, around=around).dirty is False
+    (work / "reconciler.yaml").write_text("vars: {k: 4}\n")
+    assert read_source(work, ["specs/a b.yaml"], {}, around=around).dirty is True
+    git(work, "checkout", "--quiet", "reconciler.yaml")
+    (work / "specs" / "gone.yaml").unlink()
+    assert read_source(work, ["specs/a b.yaml"], {}, around=around).dirty is True
