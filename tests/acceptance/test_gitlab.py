@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def run_job(world: World, work: Path, name: str, **ci: str) -> tuple[int, str]:
     }
     codes, log = [], ""
     for part in ("script", "after_script"):
-        script = "\n".join(job.get(part, [])).replace("/tmp/reconciler/bin/python", sys.executable)
+        script = "\n".join(job.get(part, [])).replace("/tmp/reconciler/bin/python", shlex.quote(sys.executable))
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", script], cwd=work, env=env, capture_output=True, text=True, check=False
         )
@@ -87,7 +88,7 @@ def test_a_merge_request_gets_its_reports(world: World) -> None:
     reports = work / ".reconciler-ci"
     [finding] = json.loads((reports / "codequality.json").read_text())
     assert finding["location"] == {"path": "specs/a.yaml", "lines": {"begin": 1}}
-    assert finding["description"] == "create alpha: new"
+    assert finding["description"] == "create alpha: new; latest is 1.0.0 today"
     [case] = ET.parse(reports / "junit.xml").getroot().iter("testcase")
     assert case.get("name") == "alpha"
     assert "create `alpha`" in (reports / "summary.md").read_text()
