@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -131,6 +132,23 @@ def test_a_refusal_is_definite_and_leaves_the_others_alone(scene: Scene) -> None
     refusal = next(e for e in scene.journal.entries if isinstance(e, NotSubmitted))
     assert refusal.refused
     assert fold(scene.state, scene.journal.entries).state.generations == {"wrong": 1, "right": 1}
+
+
+def test_a_job_that_was_cancelled_for_a_refused_one_goes_on_with_its_old_spec(scene: Scene) -> None:
+    first = asyncio.run(scene.carry_out(creation()))["a"]
+    scene.state = fold(scene.state, scene.journal.entries).state
+    scene.journal.close()
+    wrong = {"pipeline_type": "batch", "pipeline_key": "no-such-pipeline"}
+    changed = creation(action="replace", request=wrong, job_id=first.job_id, generation=2, cancels=True, attempt=1)
+    outcome = asyncio.run(scene.carry_out(changed))["a"]
+    assert outcome.outcome == "failed"
+    assert f"{first.job_id} was cancelled for it, so nothing runs now" in (outcome.hint or "")
+    state = fold(scene.state, scene.journal.entries).state
+    assert (state.jobs["a"].job_id, state.jobs["a"].status) == (first.job_id, "CANCELLED")
+    want = dataclasses.replace(desired("a"), fingerprint=state.jobs["a"].fingerprint)
+    (again,) = make_plan(Facts({"a": want}, state)).actions
+    assert again.action == "retry"
+    assert again.reason.startswith("cancelled for another job that was not submitted in its place")
 
 
 def test_no_more_than_the_parallelism_is_under_way(scene: Scene) -> None:

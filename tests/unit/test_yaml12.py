@@ -156,3 +156,11 @@ def test_documents_before_a_syntax_fault_are_read() -> None:
     documents, (fault,) = parse("a: 1\n---\nb: [\n", "a.yaml")
     assert [d.value for d in documents] == [{"a": 1}]
     assert fault.code == "yaml-syntax"
+
+
+@pytest.mark.parametrize(
+    "text", ["a: {b: ${{ vars.k }}}\n", "a: [1, ${{ vars.k }}]\n", "a: {b: x ${{ vars.k }}, c: 1}\n"]
+)
+def test_an_expression_without_quotes_in_a_flow_mapping_is_told_to_have_some(text: str) -> None:
+    _, faults = parse(text, "a.yaml")
+    assert any("an expression needs quotes" in (fault.hint or "") for fault in faults), faults
