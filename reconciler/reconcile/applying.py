@@ -91,10 +91,7 @@ async def apply(
             later = _Later(made, replace(facts, observed={}, found={}), options, waiting)
             left = await _until_ended(session, later, names, outcomes, stop, hooks)
         outcomes |= {name: _still_waiting(action) for name, action in waiting.items()}
-        for name, reason in session.unresolved.items():
-            hint = unknown_hint(name)
-            action = outcomes[name].action if name in outcomes else "keep"
-            outcomes[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
+        outcomes |= _unknown(session, outcomes)
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
         unobserved = sum(isinstance(seen, Unreachable) for seen in facts.observed.values())
         failures: Mapping[str, FailureLog] = {}
@@ -110,6 +107,16 @@ async def apply(
             failures=failures,
             serial=session.state.serial,
         )
+
+
+def _unknown(session: Session, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """The outcomes of submissions that could not be settled, with what to type about each."""
+    unknown = {}
+    for name, reason in session.unresolved.items():
+        action = outcomes[name].action if name in outcomes else "keep"
+        hint = unknown_hint(name)
+        unknown[name] = Outcome(name, action, "unknown", error=reason, hint=hint, exit_code=ExitCode.UNKNOWN)
+    return unknown
 
 
 def refuse(made: Plan) -> None:

@@ -175,20 +175,25 @@ async def plan_with(
         options,
         environment=settings.environment,
         source=source_of(settings, desired),
-        options={
-            "paths": [str(p) for p in request.paths],
-            "prune": options.prune,
-            "replace": sorted(options.replace),
-            "targets": sorted(options.targets),
-            "refresh": request.refresh,
-            "adopt": request.adopt,
-            "allow_empty": request.allow_empty,
-            "scoped": request.scoped,
-            "unprotect": sorted(options.unprotect),
-            **{guard: request.overrides.get(guard) for guard in GUARDS},
-        },
+        options=_how(request, options),
     )
     return made.model_copy(update={"warnings": (*notes, *versions.notes, *made.warnings)}), facts
+
+
+def _how(request: PlanRequest, options: PlanOptions) -> dict[str, Any]:
+    """How a plan was asked for, as it goes with the plan when it is saved."""
+    return {
+        "paths": [str(p) for p in request.paths],
+        "prune": options.prune,
+        "replace": sorted(options.replace),
+        "targets": sorted(options.targets),
+        "refresh": request.refresh,
+        "adopt": request.adopt,
+        "allow_empty": request.allow_empty,
+        "scoped": request.scoped,
+        "unprotect": sorted(options.unprotect),
+        **{guard: request.overrides.get(guard) for guard in GUARDS},
+    }
 
 
 def _elsewhere(
