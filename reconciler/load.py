@@ -40,6 +40,8 @@ class Loaded:
     files: int
     unchecked: tuple[str, ...] = ()
     """Pipelines without a snapshot: ports and parameters of their jobs were not checked."""
+    invalid: frozenset[str] = frozenset()
+    """The names of specs that have faults."""
 
 
 def load(
@@ -61,7 +63,7 @@ def load(
     for path in paths:
         loader.read(path)
     diagnostics = tuple(sorted(loader.diagnostics, key=diagnostic_order))
-    return Loaded(tuple(loader.specs), diagnostics, loader.files, tuple(sorted(loader.unchecked)))
+    return Loaded(tuple(loader.specs), diagnostics, loader.files, tuple(sorted(loader.unchecked)), loader.invalid())
 
 
 def diagnostic_order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
@@ -283,6 +285,10 @@ class _Loader:
         first, first_valid = self._names.setdefault(name, (where, valid))
         if first != where and not (valid and first_valid):
             self.diagnostics.append(duplicate_name(name, first, where))
+
+    def invalid(self) -> frozenset[str]:
+        """The names of specs that have faults."""
+        return frozenset(name for name, (_, valid) in self._names.items() if not valid)
 
     def _report(self, findings: Sequence[Finding], document: Document, shown: str) -> None:
         for finding in findings:

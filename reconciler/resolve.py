@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,9 +59,11 @@ def fingerprint(request: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(request))).hexdigest()
 
 
-def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+def resolve(
+    specs: Iterable[WrittenSpec], invalid: Collection[str] = ()
+) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """Desired jobs by name; and a diagnostic for each name that is taken already, or needed and not there, and for jobs
-    that need each other.
+    that need each other. `invalid`: names of specs that are there, but have faults of their own.
     """
     desired: dict[str, DesiredJob] = {}
     written_by: dict[str, WrittenSpec] = {}
@@ -76,26 +78,26 @@ def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[D
             places[name] = place
             written_by[name] = written
     if chained := {name: written for name, written in written_by.items() if written.needs}:
-        desired, faults = _chained(desired, chained)
+        desired, faults = _chained(desired, chained, invalid)
         diagnostics += [*faults, *_untakable(chained, written_by)]
     return desired, diagnostics
 
 
 def _chained(
-    desired: dict[str, DesiredJob], chained: Mapping[str, WrittenSpec]
+    desired: dict[str, DesiredJob], chained: Mapping[str, WrittenSpec], invalid: Collection[str]
 ) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """`desired` with the fingerprints of jobs that take other jobs' outputs, and what is wrong with `needs`."""
     diagnostics = []
     for written in chained.values():
         for name, where in written.needs.items():
-            if name not in desired:
+            if name not in desired and name not in invalid:
                 hint = did_you_mean(name, desired) or "needs and from name jobs of these specs"
                 diagnostics.append(Diagnostic("unknown-job", f"no spec has the name {name!r}", where, hint=hint))
     order, circle = in_order({name: frozenset(written.needs) for name, written in chained.items()})
     if circle:
         where = chained[circle[0]].needs[circle[1]]
         diagnostics.append(Diagnostic("circular-needs", f"jobs that need each other: {' → '.join(circle)}", where))
-    if diagnostics:
+    if diagnostics or any(name not in desired for written in chained.values() for name in written.needs):
         return desired, diagnostics
     made = dict(desired)
     for name in order:

@@ -59,10 +59,10 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
     When a spec in `paths` needs one that is not there, the specs of the working directory are desired as well.
     """
     loaded = _load(settings, paths)
-    desired, faults = resolve(loaded.specs)
+    desired, faults = resolve(loaded.specs, loaded.invalid)
     if any(fault.code == UNKNOWN_JOB for fault in faults):
         around = _load(settings, [settings.root / settings.specs, *paths])
-        desired, faults_around = resolve(around.specs)
+        desired, faults_around = resolve(around.specs, around.invalid)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
     found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
     return desired, sorted(found, key=diagnostic_order), loaded

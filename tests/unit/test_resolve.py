@@ -152,6 +152,11 @@ def test_what_cannot_be_needed_is_a_fault_at_its_place(
     assert says in f"{fault.summary}; {fault.hint}"
 
 
+def test_a_job_whose_spec_has_faults_is_not_missing() -> None:
+    jobs, faults = resolve([chained("b", takes="a"), chained("c", needs=["b"])], invalid={"a"})
+    assert (set(jobs), faults) == ({"b", "c"}, [])
+
+
 SNAPSHOT = Pipeline("k", "1.1", {}, ["w"], {}, Checker({}), outputs=["worker.text", "worker.log"])
 
 
