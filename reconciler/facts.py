@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reconciler.chains import source_names
 from reconciler.guards import Guard, Limit
 from reconciler.job import (
     DesiredJob,
@@ -24,6 +25,8 @@ class PlanOptions:
 
     prune: bool = False
     replace: frozenset[str] = frozenset()
+    follow: frozenset[str] = frozenset()
+    """What takes from those of `replace`: it is replaced with them."""
     targets: frozenset[str] = frozenset()
     unprotect: frozenset[str] = frozenset()
     limits: Mapping[Guard, Limit] = field(default_factory=dict)
@@ -69,6 +72,13 @@ def changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[s
         for name in want.env
         if have.secrets.get(name) and facts.secrets.get(name) and have.secrets[name] != facts.secrets[name]
     ]
+
+
+def older_sources(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[str]:
+    """Jobs that the recorded job has taken from, and that are other jobs by now: it was made of what is no longer."""
+    now = {name: facts.state.jobs[name].job_id for name in source_names(want.request) if name in facts.state.jobs}
+    known = frozenset(have.sources.values())
+    return sorted(name for name, job_id in now.items() if known and job_id not in known)
 
 
 def latest_of(want: DesiredJob, facts: Facts) -> tuple[str | None, str | None]:

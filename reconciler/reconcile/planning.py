@@ -19,6 +19,7 @@ from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
 from reconciler.facts import Facts, PlanOptions
+from reconciler.foresight import Foresight, tells_files
 from reconciler.guards import GUARDS, Guard
 from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
@@ -177,7 +178,21 @@ async def plan_with(
         source=source_of(settings, desired),
         options=_how(request, options),
     )
+    if client is not None and request.refresh:
+        notes += await _foreseen(client, made, state)
     return made.model_copy(update={"warnings": (*notes, *versions.notes, *made.warnings)}), facts
+
+
+async def _foreseen(client: Client, made: Plan, state: State) -> tuple[str, ...]:
+    """A warning for each job that the platform would refuse, for which another one is to be cancelled."""
+    foresight = Foresight(tells_files(state))
+    notes = []
+    for action in made.actions:
+        if action.cancels and action.action == "replace" and action.request is not None:
+            fault = await foresight.fault(client, action.request, action.uploads)
+            if fault is not None:
+                notes.append(f"{action.name}: {fault.message}, so {action.job_id} is not replaced: {fault.hint}")
+    return tuple(notes)
 
 
 def _how(request: PlanRequest, options: PlanOptions) -> dict[str, Any]:
