@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.actions import SUBMITS, Action
+from reconciler.check import did_you_mean
 from reconciler.compare import declared_in
 from reconciler.duplicates import Asked, asked, listed, same_work
 from reconciler.errors import Location
@@ -47,6 +48,8 @@ def warnings(name: str, facts: Facts) -> Iterator[str]:
         others = ", ".join(job.id for job in found[1:4]) + (", …" if len(found) > 4 else "")
         yield f"{name}: {len(found)} identical jobs are on the platform; the newest is adopted, not {others}"
     if have is None:
+        if not found:
+            yield from _not_moved(name, facts)
         return
     if isinstance(seen, Gone) or (have.gone and not isinstance(seen, Seen)):
         yield f"{name}: the platform has no job {have.job_id} (drift); --replace submits it again"
@@ -54,6 +57,25 @@ def warnings(name: str, facts: Facts) -> Iterator[str]:
         yield f"{name}: {have.job_id} was not observed: {seen.reason}"
     elif isinstance(seen, Seen) and want is not None:
         yield from (f"{name}: {drift}" for drift in _drift(have, seen.job))
+
+
+def _not_moved(name: str, facts: Facts) -> Iterator[str]:
+    """That there is no record to go on with under the new name, though the spec says so."""
+    want, records = facts.desired.get(name), facts.state.jobs
+    old = want.policy.moved_from if want is not None else None
+    if want is None or old is None or old == name or name in facts.unresolved:
+        return
+    free = sorted(records.keys() - facts.desired.keys() - facts.elsewhere)
+    # A record that asks for the same goes on under the new name all the same: then nothing is submitted.
+    as_new = "" if any(records[n].fingerprint == want.fingerprint for n in free) else "; the job is taken as new"
+    if old in facts.desired:
+        place = facts.desired[old].location
+        where = Location(place.path, place.line)
+        yield f"{name}: moved_from: {old!r} is a spec that is there ({where}), and keeps its record{as_new}"
+    elif old not in records and old not in facts.unresolved:
+        later = next((n for n, r in records.items() if old in {m.moved_from for m in r.moves}), None)
+        told = f"it was renamed to {later!r} before" if later else did_you_mean(old, free)
+        yield f"{name}: moved_from: no record has the name {old!r}" + (f" ({told})" if told else "") + as_new
 
 
 def _drift(have: RecordedJob, job: ObservedJob) -> Iterator[str]:

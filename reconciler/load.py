@@ -240,6 +240,7 @@ class _Loader:
                 key_location=Location(where.path, *marks.locate(("pipeline_key",))),
                 takes=tuple(_takes(value, where.path, marks)),
                 pipeline=self._pipeline(value),
+                move_location=Location(where.path, *marks.locate(("reconcile", "moved_from"))),
             )
         )
         return findings

@@ -19,6 +19,8 @@ from reconciler.spec import JobSpec, Reconcile
 
 UNKNOWN_JOB = "unknown-job"
 """The code of a fault that may go away when more specs are read."""
+MOVE_FROM_SPEC = "move-from-spec"
+"""The code of a warning that a plan gives itself, when it matters."""
 OPEN_VERSION = "open-version"
 """The code of a warning that a plan need not repeat: it says itself which version is taken."""
 
@@ -39,7 +41,8 @@ class WrittenSpec:
     `raw`: the document, with its expressions filled in. `uploads`: its local files, by the path as written, which may
     be a pattern of several. `env`: the
     variables of the environment that stand in its parameters. `needs`: the jobs that it needs, and where it says so.
-    `takes`: what it takes from other jobs. `pipeline`: the snapshot that it was checked against.
+    `takes`: what it takes from other jobs. `pipeline`: the snapshot that it was checked against. `move_location`: where
+    it says which name it had before, if it does.
     """
 
     spec: JobSpec
@@ -52,6 +55,7 @@ class WrittenSpec:
     key_location: Location | None = None
     takes: tuple[Taken, ...] = ()
     pipeline: Pipeline | None = None
+    move_location: Location | None = None
 
 
 def fingerprint(request: Mapping[str, Any]) -> str:
@@ -80,7 +84,36 @@ def resolve(
     if chained := {name: written for name, written in written_by.items() if written.needs}:
         desired, faults = _chained(desired, chained, invalid)
         diagnostics += [*faults, *_untakable(chained, written_by)]
-    return desired, diagnostics
+    return desired, [*diagnostics, *dict.fromkeys(_doubtful_moves(written_by))]
+
+
+def _doubtful_moves(specs: Mapping[str, WrittenSpec]) -> Iterator[Diagnostic]:
+    """What `moved_from` says that cannot be, or may not be meant: a record goes to one spec, and stays with its own."""
+    first: dict[str, Location] = {}
+    for name, written in specs.items():
+        old = written.spec.reconcile.moved_from if written.spec.reconcile else None
+        if old is None:
+            continue
+        where = written.move_location or written.location
+        if old in first:
+            hint = "a record goes on under one name: keep one of the two"
+            summary = f"moved_from: {old!r} stands at {first[old]} too"
+            if where == first[old]:
+                hint, summary = (
+                    "write ${{ matrix.KEY }} in it",
+                    f"moved_from: {old!r} is the same for jobs of the matrix",
+                )
+            yield Diagnostic("duplicate-move", summary, where, hint=hint)
+        elif old in specs:
+            other = specs[old].name_location or specs[old].location
+            whose = "its own name" if old == name else f"the name of a spec that is there ({other})"
+            hint = "when the rename is done, remove moved_from; else give that spec another name, or remove it"
+            summary = f"moved_from: {old!r} is {whose}, so its record stays with that"
+            if old == name:
+                hint = "write the name that the job had before, or remove moved_from"
+                summary = f"moved_from: {old!r} is {whose}"
+            yield Diagnostic("move-from-spec", summary, where, "warning", hint=hint)
+        first.setdefault(old, where)
 
 
 def _chained(

@@ -23,6 +23,7 @@ from reconciler.reconcile.planning import read_specs
 from reconciler.reconcile.session import folded_record, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Folded
+from reconciler.secrets import digests
 from reconciler.text import plural
 
 
@@ -49,16 +50,18 @@ def explain(settings: Settings, paths: Sequence[Path], asked: str) -> Explanatio
         job_id=found.job_id,
         jobs=explained_jobs(name, record),
         unsettled=open_submission(intent, record) if intent else None,
-        next=_no_plan(name, errors) if errors else _next(name, desired, folded),
+        next=_no_plan(name, errors) if errors else _next(settings, name, desired, folded),
         notes=found.notes,
     )
 
 
-def _next(name: str, desired: Mapping[str, DesiredJob], folded: Folded) -> NextAction:
+def _next(settings: Settings, name: str, desired: Mapping[str, DesiredJob], folded: Folded) -> NextAction:
     state = folded.state
     if name not in desired and name not in state.jobs:
         return NextAction(name=name, reason="no spec has this name any more, and its submission is to be settled first")
-    facts = Facts(desired, state, unresolved=open_names(folded.unresolved))
+    variables = {variable for job in desired.values() for variable in job.env}
+    digested = digests(state.lineage, variables, settings.environ)
+    facts = Facts(desired, state, unresolved=open_names(folded.unresolved), secrets=digested)
     made = make_plan(facts, PlanOptions(targets=frozenset((name,))))
     warnings = made.warnings
     (action,) = made.actions

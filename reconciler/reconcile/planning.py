@@ -29,7 +29,7 @@ from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
+from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
 from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
@@ -83,8 +83,8 @@ def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
 def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """The desired jobs and the warnings. Raises `SpecError`."""
     desired, diagnostics, _ = read_specs(settings, request.paths)
-    # Of specs that are the same, and of open versions, the plan speaks, when one is about to be submitted.
-    diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION)]
+    # Of specs that are the same, of open versions and of renames the plan speaks, when one is about to be submitted.
+    diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION, MOVE_FROM_SPEC)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
     empty = {"no-specs"} if request.scoped else {"no-specs", "no-such-path"}
     if request.allow_empty:

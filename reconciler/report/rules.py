@@ -236,6 +236,21 @@ _TABLE = (
         "name: digits-north\n---\nname: digits-south",
     ),
     Rule(
+        "duplicate-move",
+        "Old name that two specs go on from",
+        "moved_from says which record goes on under a new name, and a record can go on under one name only. Keep it in "
+        "the spec that the job belongs to; the others ask for jobs of their own. In a matrix it needs an expression.",
+        "reconcile:\n  moved_from: every-night",
+    ),
+    Rule(
+        "move-from-spec",
+        "Old name that a spec still has",
+        "moved_from names a spec that is there, whose record stays with it: nothing goes on under the new name. After "
+        "a rename that was applied moved_from can go; before it, the old spec has to.",
+        "reconcile:\n  moved_from: every-night",
+        severity="warning",
+    ),
+    Rule(
         "duplicate-job",
         "Specs that ask for the same work",
         "Several specs differ in their name only, so that each is submitted and paid for by itself. Remove those that "

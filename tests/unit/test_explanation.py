@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from reconciler.journal import Journal
 from reconciler.reconcile import Settings, explain
 from reconciler.record import Intent, Submitted, token
 from reconciler.report.explanations import explanation_json, explanation_text
+from reconciler.secrets import digest
 from reconciler.state import dumps
 
 HOSTILE = "a\x1b[31m\r\n::set-output name=x::\u202e\x00b"
@@ -240,3 +242,18 @@ def test_a_long_comparison_is_cut_and_a_long_history_is_not(tmp_path: Path) -> N
     text = explanation_text(explain(settings(tmp_path, known), specs(tmp_path), "job_100"))
     assert text.count("… and 80 more fields") == 2
     assert all(f"job_{n} " in text for n in range(200))
+
+
+@pytest.mark.parametrize(("value", "action"), [("one", "keep"), ("two", "replace"), (None, "keep")])
+def test_the_next_plan_is_told_with_the_environment_that_is_there(
+    tmp_path: Path, value: str | None, action: str
+) -> None:
+    token = "${{ env.TOKEN }}"
+    known = state(a=recorded("COMPLETED", token, secrets={"TOKEN": digest("L", "TOKEN", "one")}))
+    environ = {} if value is None else {"TOKEN": value}
+    around = replace(settings(tmp_path, known), environ=environ)
+    (tmp_path / "specs" / "a.json").write_text(json.dumps({"name": "a", **request(token)}))
+    told = explain(around, specs(tmp_path), "a").next
+    assert told.action == action
+    assert any("TOKEN is not set here" in warning for warning in told.warnings) == (value is None)
+    assert ("another value of env.TOKEN" in told.reason) == (value == "two")

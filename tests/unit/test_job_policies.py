@@ -11,7 +11,7 @@ from nouns import desired, recorded, state
 from reconciler.actions import Action
 from reconciler.durations import seconds, told
 from reconciler.facts import Facts, PlanOptions
-from reconciler.job import Cancellation, RecordedJob
+from reconciler.job import Cancellation, RecordedJob, State
 from reconciler.plan import make_plan
 from reconciler.record import Cancelled, Entry, Intent, Moved, Protected, Submitted, fold
 
@@ -224,6 +224,54 @@ def test_an_explicit_name_wins_over_one_that_only_looks_the_same() -> None:
     jobs = state(old=recorded("COMPLETED", 2), other=recorded("COMPLETED", 1, job_id="job_2"))
     actions = make_plan(Facts({"new": desired("new", 1, moved_from="old")}, jobs)).actions
     assert {(a.name, a.action) for a in actions} == {("new", "replace"), ("other", "orphan")}
+
+
+SUBMITTED = recorded("COMPLETED", 1, job_id="job_old")
+MOVED = fold(state(old=SUBMITTED), [Moved(name="new", at="t", job_id="job_old", moved_from="old", spec_path="s")]).state
+
+
+@pytest.mark.parametrize(
+    ("value", "moved_from", "others", "known", "warning"),
+    [
+        (
+            2,
+            "odl",
+            [],
+            state(old=SUBMITTED),
+            "no record has the name 'odl' (did you mean 'old'?); the job is taken as new",
+        ),
+        (1, "odl", [], state(old=SUBMITTED), "no record has the name 'odl' (did you mean 'old'?)"),  # it is moved
+        (2, "else", [], state(old=SUBMITTED), "no record has the name 'else'; the job is taken as new"),
+        (2, "odl", ["old"], state(old=SUBMITTED), "no record has the name 'odl'; the job is taken as new"),
+        (
+            2,
+            "old",
+            ["old"],
+            state(old=SUBMITTED),
+            "'old' is a spec that is there (specs/old.yaml:1), and keeps its record",
+        ),
+        (2, "old", [], state(old=SUBMITTED), None),
+        (2, "old", [], MOVED, None),
+        (2, "old", ["old"], MOVED, None),  # the old name belongs to another job by now
+        (2, None, [], state(old=SUBMITTED), None),
+    ],
+)
+def test_a_rename_that_does_not_come_about_is_no_silent_submission(
+    value: int, moved_from: str | None, others: list[str], known: State, warning: str | None
+) -> None:
+    wanted = {"new": desired("new", value, moved_from=moved_from), **{n: desired(n, 1) for n in others}}
+    made = make_plan(Facts(wanted, known))
+    told_of = [w for w in made.warnings if "moved_from" in w]
+    assert [w.startswith(f"new: moved_from: {warning}") for w in told_of] == ([True] if warning else [])
+    moved = [a.name for a in made.actions if a.action == "move"]
+    assert moved == (["new"] if value == 1 else [])
+
+
+def test_a_second_rename_is_told_where_the_record_went() -> None:
+    made = make_plan(Facts({"newest": desired("newest", 2, moved_from="old"), "new": desired("new", 1)}, MOVED))
+    assert made.warnings == (
+        "newest: moved_from: no record has the name 'old' (it was renamed to 'new' before); the job is taken as new",
+    )
 
 
 def test_why_a_job_was_cancelled_and_what_its_removal_means_are_recorded() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.load import Loaded, load
+from reconciler.resolve import resolve
 
 SPEC = "name: {name}\npipeline_type: batch\npipeline_key: demo\n"
 SNAPSHOT: dict[str, Any] = {
@@ -64,6 +65,42 @@ def snapshot(folder: Path, content: Any = None, name: str = "demo.json", **chang
     (folder.parent / "pipelines").mkdir(exist_ok=True)
     text = content if isinstance(content, str) else json.dumps({**SNAPSHOT, **changes} if content is None else content)
     (folder.parent / "pipelines" / name).write_text(text)
+
+
+def moves(folder: Path, text: str) -> list[str]:
+    """The faults of `moved_from` in a file of the specs, as `validate` has them."""
+    (folder / "a.yaml").write_text(text)
+    _, diagnostics = resolve(read(folder).specs)
+    return [f"{d.location} {d.severity} {d.code}: {d.summary}" for d in diagnostics]
+
+
+MOVED = SPEC + "reconcile: {{moved_from: {old}}}\n"
+
+
+def test_a_record_goes_on_under_one_name_only(folder: Path) -> None:
+    one, two = MOVED.format(name="one", old="u"), MOVED.format(name="two", old="u")
+    assert moves(folder, f"{one}---\n{two}") == [
+        "specs/a.yaml:9:25 error duplicate-move: moved_from: 'u' stands at specs/a.yaml:4:25 too"
+    ]
+    cells = SPEC.format(name="a-${{ matrix.k }}") + "reconcile: {moved_from: u, matrix: {k: [1, 2, 3]}}\n"
+    assert moves(folder, cells) == [
+        "specs/a.yaml:4:25 error duplicate-move: moved_from: 'u' is the same for jobs of the matrix"
+    ]
+    each = SPEC.format(name="a-${{ matrix.k }}")
+    each += 'reconcile: {moved_from: "b-${{ matrix.k }}", matrix: {k: [1, 2, 3]}}\n'
+    assert moves(folder, each) == []
+
+
+def test_an_old_name_that_is_a_spec_is_pointed_out(folder: Path) -> None:
+    """It is no error: when the rename is done, another job may have the old name."""
+    new, old = MOVED.format(name="new", old="old"), SPEC.format(name="old")
+    assert moves(folder, f"{new}---\n{old}") == [
+        "specs/a.yaml:4:25 warning move-from-spec: moved_from: 'old' is the name of a spec that is there "
+        "(specs/a.yaml:6:7), so its record stays with that"
+    ]
+    assert moves(folder, MOVED.format(name="new", old="new")) == [
+        "specs/a.yaml:4:25 warning move-from-spec: moved_from: 'new' is its own name"
+    ]
 
 
 # -- which files ----------------------------------------------------------------------------------
