@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +13,7 @@ from reconciler.cli.output import note, run_async, show
 from reconciler.errors import ExitCode, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
+    from reconciler.registry import Pulled
     from reconciler.service.logs import LogFormat
 
 
@@ -159,6 +160,14 @@ def list_(options: Options) -> int:
     return ExitCode.OK
 
 
+def _what_to_do(pulled: Sequence[Pulled]) -> str:
+    """How the snapshots get up to date: what is gone is never removed by itself."""
+    changes = {each.change for each in pulled}
+    writes = "'reconciler pipelines pull' writes those that are new or changed" if changes & {"new", "changed"} else ""
+    removes = "remove by hand what is gone" if "gone" in changes else ""
+    return "; ".join(filter(None, (writes, removes)))
+
+
 @pipelines.command()
 @click.argument("wanted", nargs=-1, metavar="[KEY[@VERSION]]...")
 @click.option("--into", default="schemas/pipelines", show_default=True, metavar="DIR", help="Where the snapshots go.")
@@ -180,6 +189,6 @@ def pull(options: Options, wanted: tuple[str, ...], into: str, *, drafts: bool, 
         raise UsageError(f"there are no snapshots in {into} to check", "write them: reconciler pipelines pull")
     show(options, pulled_text(pulled), pulled_json(pulled))
     if check and any(each.change in ("new", "changed", "gone") for each in pulled):
-        note(options, "the snapshots are not what the platform says now; 'reconciler pipelines pull' writes them anew")
+        note(options, f"the snapshots are not what the platform says now; {_what_to_do(pulled)}")
         return ExitCode.FAILED
     return ExitCode.OK

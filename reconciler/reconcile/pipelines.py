@@ -40,10 +40,11 @@ async def pull_pipelines(
     async with settings.connect() as client:
         known = await _known(client, drafts=drafts or any("@" in w for w in wanted) or _has_drafts(here))
         checked = only_check and not wanted
-        picked = _to_check(known, here) if checked else chosen(known, wanted, drafts=drafts)
+        picked = _to_check(known, here, folder) if checked else chosen(known, wanted, drafts=drafts)
         schemas = await asyncio.gather(*(_schema(client, version) for version in picked))
     made = [_made(version, schema, folder, here) for version, schema in zip(picked, schemas, strict=True)]
-    gone = list(_gone(known, wanted, here))
+    written = {each.told.path for each in made if each.told.change != "skipped"}
+    gone = list(_gone(known, wanted, {path: each for path, each in here.items() if str(path) not in written}))
     if not only_check:
         for each in made:
             if each.told.change in ("new", "changed"):
@@ -119,9 +120,12 @@ async def _schema(client: Client, version: Version) -> JsonObject | None:
         return None
 
 
-def _to_check(known: Sequence[Version], here: Mapping[Path, _Here]) -> list[Version]:
-    """The versions that are there as snapshots, and the latest of each such pipeline."""
+def _to_check(known: Sequence[Version], here: Mapping[Path, _Here], folder: Path) -> list[Version]:
+    """The versions that are there as snapshots, by what a file holds or by its name, and the latest of each such
+    pipeline.
+    """
     there = {(each.key, each.version) for each in here.values()}
+    there |= {(v.key, v.version) for v in known if folder / file_name(v) in here}
     newest = [latest(known, key) for key in {key for key, _ in there}]
     there |= {(v.key, v.version) for v in newest if v is not None}
     return [v for v in known if (v.key, v.version) in there and v.runs]
@@ -129,8 +133,7 @@ def _to_check(known: Sequence[Version], here: Mapping[Path, _Here]) -> list[Vers
 
 def _made(version: Version, schema: JsonObject | None, folder: Path, here: Mapping[Path, _Here]) -> _Made:
     """The snapshot of `version`, and what it is against the one that is there."""
-    mine = [path for path, each in here.items() if (each.key, each.version) == (version.key, version.version)]
-    path = mine[0] if mine else folder / file_name(version)
+    path = folder / file_name(version)
     document = snapshot(version, schema)
 
     def told(change: Any, why: str | None = None) -> Pulled:
@@ -144,9 +147,12 @@ def _made(version: Version, schema: JsonObject | None, folder: Path, here: Mappi
         return _Made(told("skipped", f"what the platform tells cannot be used: {reason(error)}"))
     data = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True).encode() + b"\n"
     if path not in here:
-        others = [each.version for each in here.values() if each.key == version.key]
+        others = {each.version for each in here.values() if each.key == version.key} - {version.version}
         return _Made(told("new", f"here is {', '.join(sorted(others))}" if others else None), data)
-    return _Made(told("unchanged" if here[path].data == data else "changed"), data)
+    was = here[path]
+    if (was.key, was.version) == (version.key, version.version):
+        return _Made(told("unchanged" if was.data == data else "changed"), data)
+    return _Made(told("changed", f"found {f'{was.key} {was.version}' if was.key else 'no snapshot'} in it"), data)
 
 
 def _gone(known: Sequence[Version], wanted: Sequence[str], here: Mapping[Path, _Here]) -> Iterator[Pulled]:
@@ -158,6 +164,9 @@ def _gone(known: Sequence[Version], wanted: Sequence[str], here: Mapping[Path, _
         version = by_name.get((each.key, each.version))
         if not each.key:
             yield Pulled(str(path), "", "", "gone", "not a snapshot; remove it")
+        elif version is not None and version.runs and path.name != file_name(version):
+            why = f"it holds {version}, which belongs into {file_name(version)}; remove it"
+            yield Pulled(str(path), each.key, each.version, "gone", why)
         elif version is None:
             why = "the platform no longer has it; remove the file when no spec names it"
             yield Pulled(str(path), each.key, each.version, "gone", why)
