@@ -93,6 +93,10 @@ async def download_all(
                 result.kept[name] = there
                 came(name, 0, there)
                 continue
+            if path.is_dir() and not path.is_symlink():
+                hint = "move it away, or give --download another folder"
+                result.failed[name] = PlatformError("a folder has the name of this file", hint)
+                continue
             try:
                 result.fetched[name] = await _download(
                     references, row, path, partial(came, name, size=-1 if told is None else told)

@@ -233,15 +233,13 @@ def _out_of_bounds(error: Fault, route: Route) -> Iterator[Finding]:
 
 
 def _pattern(error: Fault, route: Route) -> Iterator[Finding]:
-    example = ""
-    if examples := error.schema.get("examples"):
-        example = f"for example {shorten(', '.join(map(str, examples)))}; "
     unseen = next((c for c in error.instance if one_line(c) != c), None)
     if unseen is not None:
         summary, hint = f"{place(route)} has the invisible character U+{ord(unseen):04X}", "remove it"
     else:
         summary = f"{place(route)} cannot be {_shown(error.instance)}"
-        hint = f"{example}it must match {error.validator_value}"
+        examples = ", ".join(map(str, error.schema.get("examples") or ()))
+        hint = f"for example {shorten(examples)}" if examples else f"it must match {error.validator_value}"
     yield Finding(route, "invalid-value", summary, hint)
 
 

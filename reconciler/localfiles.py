@@ -66,29 +66,33 @@ class LocalFiles:
         path = folder / written
         try:
             if not is_pattern(written) or path.is_file():  # a file whose name looks like a pattern is that file
-                found = self._target(path, repr(written), route)
+                found = self._target(path, written, route)
                 return found if isinstance(found, Finding) else [found]
-            targets = []
+            targets: dict[Path, None] = {}  # a link beside its target is no second file
             for match in matches(folder, written):
-                found = self._target(match, f"{self._shown(match)!r}, which {written!r} matches,", route)
+                found = self._target(match, written, route, matched=True)
                 if isinstance(found, Finding):
                     return found
-                targets.append(found)
+                targets.setdefault(found)
         except TooMany:
             return too_many(route, f"{written!r} matches more files than a job can have, or needs too long a search")
         except (OSError, ValueError) as error:
             return _unreadable(route, written, error)
         if not targets:
             return Finding(route, "no-such-file", f"no file matches {written!r}", suggestion(folder, written))
-        return targets
+        return list(targets)
 
-    def _target(self, path: Path, shown: str, route: Route) -> Path | Finding:
+    def _target(self, path: Path, written: str, route: Route, *, matched: bool = False) -> Path | Finding:
+        shown = f"{self._shown(path)!r}, which {written!r} matches," if matched else repr(written)
         try:
             target = path.resolve(strict=True)
             str(target.relative_to(self._root) if target.is_relative_to(self._root) else target).encode()
         except UnicodeEncodeError:
             return Finding(route, "no-such-file", f"{shown} has a name that is not UTF-8", "rename it")
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+            if path.is_symlink() and isinstance(error, FileNotFoundError):
+                summary = f"{shown} is a link to {str(path.readlink())!r}, which is not there"
+                return Finding(route, "no-such-file", summary, "mend the link, or remove it")
             near = _nearest_file(path) if isinstance(error, FileNotFoundError) else None
             reason = getattr(error, "strerror", None) or str(error)
             summary = f"{shown} cannot be read: {reason}"
@@ -100,13 +104,17 @@ class LocalFiles:
             # .git/config and .env hold credentials, and whoever can change a spec could have them sent away.
             hint = "copy it to a folder and a name that do not begin with '.'"
             return Finding(route, "hidden-file", f"{shown} is hidden; such files are not uploaded", hint)
+        if target.is_dir():
+            hint = f"for the files in it write path: {written.rstrip('/')}/*"
+            return Finding(route, "no-such-file", f"{shown} is a folder", hint)
         if not target.is_file():
             return Finding(route, "no-such-file", f"{shown} is not a file")
         return target
 
     def _shown(self, path: Path) -> str:
-        """How a file is named to people: relative to the working directory."""
-        shown = os.path.relpath(path, self._root)
+        """How a file is named to people: relative to the working directory when it is inside."""
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - a link keeps its own name
+        shown = absolute.relative_to(self._root) if absolute.is_relative_to(self._root) else absolute
         return os.fsencode(shown).decode(errors="backslashreplace")
 
     def _digest(self, targets: Collection[Path]) -> dict[Path, OSError]:

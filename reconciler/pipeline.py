@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -114,13 +115,24 @@ def _merge(defaults: JsonObject, given: JsonObject) -> JsonObject:
 
 
 def _unlabelled(port: str, items: Sequence[JsonObject]) -> list[Finding]:
-    summary, hint = f"a file on the n-shot port {port!r} needs its class", "write metadata: {class: NAME}"
     findings = []
     for index, item in enumerate(items):
-        metadata = item.get("metadata", {})
-        if not (isinstance(label := metadata.get("class"), str) and label):
-            below = ("metadata", "class") if "class" in metadata else ()
-            findings.append(Finding(("inputs", port, index, *below), "missing-class", summary, hint))
+        metadata, route = item.get("metadata", {}), ("inputs", port, index)
+        label = metadata.get("class")
+        if isinstance(label, str) and label:
+            continue
+        summary, hint = f"a file on the n-shot port {port!r} needs its class", "write metadata: {class: NAME}"
+        near = nearest("class", metadata) if "class" not in metadata else None
+        if near is not None:
+            where = (*route, "metadata", near)
+            findings.append(Finding(where, "missing-class", summary, f"{near!r}: did you mean 'class'?", at_key=True))
+            continue
+        if isinstance(label, bool | int | float):
+            written = json.dumps(label)
+            summary = f"the class of a file on the n-shot port {port!r} must be text, not {written}"
+            hint = f'put it in quotes: {{class: "{written}"}}'
+        below = ("metadata", "class") if "class" in metadata else ()
+        findings.append(Finding((*route, *below), "missing-class", summary, hint))
     return findings
 
 

@@ -68,6 +68,11 @@ def test_a_fault_says_what_would_be_right(schema: dict[str, Any], value: Any, co
     assert words in f"{summary} {hint}"
 
 
+def test_an_example_stands_in_the_place_of_a_pattern() -> None:
+    schema = of(s={"pattern": "^[0-9]{1,9}(ms|s)$", "examples": ["90s", "500ms"]})
+    assert only(schema, {"s": "soon"})[1:] == ('s cannot be "soon"', "for example 90s, 500ms")
+
+
 def test_a_field_that_is_only_misspelt_is_not_missing_too() -> None:
     schema = {**of(file_id={}, path={}), "oneOf": [{"required": ["file_id"]}, {"required": ["path"]}]}
     assert [f.code for f in Checker(schema).findings({"file": "a"})] == ["unknown-field"]

@@ -319,3 +319,14 @@ def test_two_commands_do_not_add_to_one_file(platform: Platform, tmp_path: Path)
         result, _ = fetch(platform, tmp_path)
         assert "another command" in result.failed["r1.txt"].message
     assert fetch(platform, tmp_path)[0].fetched == {"r1.txt": 10}
+
+
+def test_a_folder_in_the_place_of_a_file_fails_that_file_alone(platform: Platform, tmp_path: Path) -> None:
+    platform.rows = [output(1), output(2), output(3)]
+    (tmp_path / "r1.txt").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "r3.txt").symlink_to("elsewhere")
+    result, _ = fetch(platform, tmp_path)
+    assert sorted(result.fetched) == ["r2.txt", "r3.txt"]
+    assert result.failed["r1.txt"].message == "a folder has the name of this file"
+    assert not list(tmp_path.glob(".*")), "nothing is left half done"

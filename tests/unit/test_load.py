@@ -314,6 +314,23 @@ def test_a_file_that_cannot_be_uploaded(folder: Path, path: str, code: str) -> N
         assert loaded.diagnostics[0].hint == "did you mean 'data.csv'?"
 
 
+@pytest.mark.parametrize(
+    ("path", "summary", "hint"),
+    [
+        ("nord", "'nord' is a folder", "for the files in it write path: nord/*"),
+        ("nord/", "'nord/' is a folder", "for the files in it write path: nord/*"),
+        ("gone.csv", "'gone.csv' is a link to 'nowhere/x.csv', which is not there", "mend the link, or remove it"),
+        ("gone*", "'specs/gone.csv', which 'gone*' matches, is a link to 'nowhere/x.csv', which is not there", "mend"),
+    ],
+)
+def test_what_is_no_file_is_called_what_it_is(folder: Path, path: str, summary: str, hint: str) -> None:
+    (folder / "nord").mkdir()
+    (folder / "gone.csv").symlink_to("nowhere/x.csv")
+    (fault,) = with_paths(folder, path).diagnostics
+    assert fault.summary == summary
+    assert (fault.hint or "").startswith(hint)
+
+
 # -- pipeline snapshots ---------------------------------------------------------------------------
 
 
@@ -332,6 +349,7 @@ def test_a_spec_that_its_pipeline_takes_passes_with_the_defaults_below_it(folder
         ("inputs:\n  shots: [{file_id: x}]\n", "5:11", "missing-class"),
         ("inputs:\n  shots: [{file_id: x, metadata: {class: 5}}]\n", "5:42", "missing-class"),
         ('inputs:\n  shots: [{file_id: x, metadata: {class: ""}}]\n', "5:42", "missing-class"),
+        ("inputs:\n  shots: [{file_id: x, metadata: {klass: a}}]\n", "5:35", "missing-class"),
         ("parameters:\n  wroker: {}\n", "5:3", "unknown-component"),
         ("parameters:\n  worker: {config: {modle: a}}\n", "5:21", "unknown-field"),
         ("parameters:\n  worker: {config: {model: c}}\n", "5:28", "not-allowed"),
@@ -350,6 +368,29 @@ def test_what_the_pipeline_would_refuse_is_told(folder: Path, body: str, place: 
     snapshot(folder)
     (folder / "a.yaml").write_text(SPEC.format(name="a") + body)
     assert (f"specs/a.yaml:{place}", code) in told(read(folder))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "summary", "hint"),
+    [
+        (
+            "{class: 3}",
+            "the class of a file on the n-shot port 'shots' must be text, not 3",
+            'put it in quotes: {class: "3"}',
+        ),
+        ("{class: true}", "must be text, not true", 'put it in quotes: {class: "true"}'),
+        ("{class: }", "a file on the n-shot port 'shots' needs its class", "write metadata: {class: NAME}"),
+        ("{klass: idle}", "a file on the n-shot port 'shots' needs its class", "'klass': did you mean 'class'?"),
+        ("{size: 3}", "a file on the n-shot port 'shots' needs its class", "write metadata: {class: NAME}"),
+    ],
+)
+def test_what_is_wrong_about_the_class_of_an_example(folder: Path, metadata: str, summary: str, hint: str) -> None:
+    snapshot(folder)
+    shots = f"inputs:\n  data: [{{file_id: y}}]\n  shots: [{{file_id: x, metadata: {metadata}}}]\n"
+    (folder / "a.yaml").write_text(SPEC.format(name="a") + shots)
+    fault = next(d for d in read(folder).diagnostics if d.code == "missing-class")
+    assert fault.summary.endswith(summary)
+    assert fault.hint == hint
 
 
 def test_what_ports_take_passes_and_of_modes_that_are_not_known_nothing_is_said(folder: Path) -> None:

@@ -147,6 +147,19 @@ def test_what_must_not_be_sent_is_refused_in_a_pattern_too(tree: Path, pattern: 
     assert fault.summary.isprintable()
 
 
+def test_a_link_beside_its_target_is_no_second_file(tree: Path) -> None:
+    data = tree / "specs" / "data"
+    (data / "z.csv").symlink_to("a.csv")
+    (data / "A.csv").symlink_to("b.csv")
+    assert sent(found(tree, "data/*.csv")) == ["b.csv", "[1].csv", "a.csv"]
+    assert sent(found(tree, "data/a.csv", "data/z.csv")) == ["a.csv", "a.csv"], "what was written twice is meant"
+
+
+def test_a_file_outside_is_named_by_its_whole_path(tree: Path) -> None:
+    (fault,) = found(tree, "../../../../../../../../../etc/hostnam?").diagnostics
+    assert fault.summary.startswith("'/etc/hostname', which '../..")
+
+
 def test_links_that_go_round_in_circles_end(tree: Path) -> None:
     for name in ("one", "two"):
         (tree / "specs" / "data" / "day-1" / name).symlink_to(tree / "specs")
