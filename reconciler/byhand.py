@@ -15,7 +15,7 @@ from reconciler.actions import PASSIVE, Action, ActionKind, Plan
 from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused
 from reconciler.facts import PlanOptions
-from reconciler.globs import expand, not_recorded
+from reconciler.globs import expand, not_recorded, one_name
 from reconciler.guards import Extent, Guard, refusals, with_name
 from reconciler.job import (
     DesiredJob,
@@ -86,16 +86,16 @@ def plan_retry(facts: Facts, typed: Sequence[str], how: PlanOptions) -> Plan:
     def decide(name: str, have: RecordedJob, status: str) -> Action:
         if status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return _action(name, have, "keep", "up to date" if is_terminal(status) else "in progress", status=status)
+        if _suspended(name, facts):
+            return _action(name, have, "keep", f"{status.lower()}; suspended", status=status)
         attempt = have.attempts + 1
         reason = f"asked for; {status.lower()}; attempt {attempt}"
         return _action(name, have, "retry", reason, status=status, attempt=attempt, by_hand=True)
 
     actions = [_about(name, facts, decide) for name in recorded_names(facts, typed)]
     if refused := [a for a in actions if a.action == "keep" and a.name in typed and _cannot_run_again(a, facts)]:
-        first = refused[0]
         told = [_cannot_run_again(a, facts) or "" for a in refused]
-        again = with_name(("reconciler", "apply"), "--replace", first.name)
-        raise PlanRefused(told[0], f"to submit it anew, as another job: {again}", told[1:])
+        raise PlanRefused(told[0], _instead(refused[0], facts), told[1:])
     changed = [a.name for a in actions if a.action == "retry" and _asks_for_other(a, facts)]
     warnings = [f"{name}: its spec has changed since; it is run as it was submitted" for name in changed]
     return _plan(facts, actions, how, warnings)
@@ -113,7 +113,22 @@ def _cannot_run_again(action: Action, facts: Facts) -> str | None:
         return None
     if _gone(have, seen):
         return f"{action.name!r} cannot be run again: {have.job_id} is gone from the platform"
+    if action.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return f"{action.name!r} is not run again: its spec has suspend: true, so the next plan would cancel it"
     return f"{action.name!r} is not run again: {have.job_id} neither FAILED nor was CANCELLED, it is {action.status}"
+
+
+def _instead(action: Action, facts: Facts) -> str:
+    """What to do about a job that is not run again as it is."""
+    if _suspended(action.name, facts):
+        place = facts.desired[action.name].location
+        return f"remove reconcile.suspend from its spec first: {one_line(f'{place.path}:{place.line}')}"
+    return f"to submit it anew, as another job: {with_name(('reconciler', 'apply'), '--replace', action.name)}"
+
+
+def _suspended(name: str, facts: Facts) -> bool:
+    want = facts.desired.get(name)
+    return want is not None and want.policy.suspend
 
 
 def plan_forget(facts: Facts, typed: Sequence[str], how: PlanOptions) -> Plan:
@@ -273,6 +288,7 @@ def _plan(facts: Facts, actions: Sequence[Action], how: PlanOptions, warnings: S
     """A plan of `actions`, within the limits. Raises `PlanRefused` when `--unprotect` names no record."""
     state = facts.state
     for name in sorted(how.unprotect - state.jobs.keys()):
+        one_name(name, state.jobs, "--unprotect takes names only")
         raise PlanRefused(f"--unprotect {name!r}: no job of this name is recorded", did_you_mean(name, state.jobs))
     in_flight = sum(_in_flight(record, facts.observed.get(name)) for name, record in state.jobs.items())
     extents: Mapping[Guard, Extent] = {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from reconciler.check import Finding, Route, did_you_mean
+from reconciler.check import Finding, Route, did_you_mean, nearest
 
 Scopes: TypeAlias = Mapping[str, Callable[[], Mapping[str, Any]]]
 """What can be looked up, by the first part of a name. A scope is asked for when it is first needed."""
@@ -82,7 +82,11 @@ class Filling:
             return f"${{{{ env.{names[0]} }}}}"
         if scope not in self.scopes:
             known = [*self.scopes, "env"]
-            return self._unknown(match, route, did_you_mean(scope, known) or "scopes: " + ", ".join(known))
+            near = nearest(scope, known)
+            hint = f"did you mean {'.'.join([near, *names])!r}?" if near else "scopes: " + ", ".join(known)
+            if near == "env" and len(names) > 1:
+                hint = "write ${{ env.NAME }}: a variable of the environment has no parts"
+            return self._unknown(match, route, hint)
         value: Any = self.scopes[scope]()
         for name in names:
             if not isinstance(value, Mapping) or name not in value:

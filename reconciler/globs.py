@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused
 
 _SPECIAL = frozenset("*?[")
+_LISTED = 3
 
 
 def expand(
@@ -29,17 +30,40 @@ def expand(
 
 
 def _fitting(pattern: str, known: Collection[str]) -> list[str]:
-    if _SPECIAL.isdisjoint(pattern):
+    if not is_glob(pattern):
         return []
     return sorted(name for name in known if fnmatchcase(name, pattern))
 
 
 def _nearest(pattern: str, known: Collection[str]) -> str | None:
     """Which name may be meant, going by what is no glob in it."""
-    words = [pattern, "".join(c for c in pattern if c not in "*?[]")]
-    return next((meant for word in words if word and (meant := did_you_mean(word, sorted(known)))), None)
+    plain = "".join(c for c in pattern if c not in "*?[]")
+    for word in filter(None, (pattern, plain)):
+        if meant := did_you_mean(word, sorted(known)):
+            return meant
+    within = sorted(name for name in known if plain and plain.casefold() in name.casefold())
+    return f"there is {listed(within)}" if within else None
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of `names`, and how many more there are."""
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def one_name(typed: str, known: Collection[str], what: str) -> None:
+    """Raises `PlanRefused`, with the names of `known` that it fits, when `typed` is a glob: `what` takes names only."""
+    if typed not in known and is_glob(typed):
+        fitting = _fitting(typed, known)
+        hint = f"it fits {listed(fitting)}" if fitting else _nearest(typed, known)
+        raise PlanRefused(f"{what}, and {typed!r} is a glob", hint)
+
+
+def is_glob(typed: str) -> bool:
+    """Whether `typed` stands for the names that fit it, when none is written like that."""
+    return not _SPECIAL.isdisjoint(typed)
 
 
 def not_recorded(typed: str) -> str:
     """What is said of a name that no record has."""
-    return f"no job that fits {typed!r} is recorded" if _SPECIAL & set(typed) else f"no job named {typed!r} is recorded"
+    return f"no job that fits {typed!r} is recorded" if is_glob(typed) else f"no job named {typed!r} is recorded"

@@ -26,7 +26,7 @@ from reconciler.facts import (
     secrets_of,
     standing,
 )
-from reconciler.globs import expand
+from reconciler.globs import expand, one_name
 from reconciler.guards import Extent, Guard, Refusal, refusals, with_name
 from reconciler.job import (
     DesiredJob,
@@ -106,6 +106,7 @@ def named(facts: Facts, options: PlanOptions) -> PlanOptions:
     targets = meant("--target", options.targets, known)
     again = meant("--replace", options.replace, facts.desired.keys())
     for name in sorted(options.unprotect - known):
+        one_name(name, known, "--unprotect takes names only")
         raise PlanRefused(f"--unprotect {name!r}: no spec has this name", did_you_mean(name, sorted(known)) or hint)
     if targets and (left_out := sorted(again - targets)):
         raise PlanRefused(f"--replace {left_out[0]!r}: it is not among the targets", "give it as a --target too")

@@ -8,7 +8,7 @@ import click
 
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import show
-from reconciler.errors import ExitCode, UsageError
+from reconciler.errors import ExitCode, PlanRefused, UsageError
 
 
 @click.command()
@@ -17,17 +17,19 @@ from reconciler.errors import ExitCode, UsageError
 def render(options: Options, names: tuple[str, ...]) -> int:
     """Print the resolved requests: what would be submitted for NAME, or for every spec.
 
-    Variables are filled in, a matrix is its jobs, and local files have the names that they get on the platform. What
-    comes from the environment (${{ env.NAME }}) stays as it is written: it may be a secret.
+    NAME is a job, or a glob for several. Variables are filled in, a matrix is its jobs, and local files have the names
+    that they get on the platform. What comes from the environment (${{ env.NAME }}) stays as it is written: it may be a
+    secret. So does what is taken from other jobs (from): which files those are is known when they have COMPLETED.
     """
-    from reconciler.check import did_you_mean
+    from reconciler.globs import expand
     from reconciler.reconcile import PlanRequest, desired_jobs
 
     desired, _ = desired_jobs(options.settings("render"), PlanRequest(paths=(specs_path(None),)))
-    for name in names:
-        if name not in desired:
-            raise UsageError(f"no spec has the name {name!r}", did_you_mean(name, desired) or "'render' prints all")
-    jobs = [desired[name] for name in names or sorted(desired)]
+    try:
+        meant = expand(names, desired, lambda one: f"no spec has the name {one!r}", "'render' prints all")
+    except PlanRefused as error:
+        raise UsageError(error.message, error.hint) from error
+    jobs = [desired[name] for name in meant or sorted(desired)]
     requests = [{"name": job.name, **job.request} for job in jobs]
     document = [
         {

@@ -39,16 +39,21 @@ def list_(options: Options, names: tuple[str, ...]) -> int:
 
 
 @state.command("show")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @common()
-def show_(options: Options, name: str) -> int:
-    """Show one record, whole. It opens no connection."""
-    from reconciler.reconcile import recorded
-    from reconciler.report.records import record_json, record_text
+def show_(options: Options, names: tuple[str, ...]) -> int:
+    """Show records, whole. It opens no connection.
 
-    folded, (meant,) = recorded(options.settings("state show"), (name,), one=True)
-    record = folded.state.jobs[meant]
-    show(options, record_text(meant, record), record_json(meant, record))
+    NAME is a job, or a glob for several. As JSON one NAME, which is no glob, is one document; else they are a list.
+    """
+    from reconciler.reconcile import recorded
+    from reconciler.report.records import record_json, record_text, whole_records_json
+
+    folded, meant = recorded(options.settings("state show"), names, whole=True)
+    records = {name: folded.state.jobs[name] for name in meant}
+    text = "\n\n".join(record_text(name, record) for name, record in records.items())
+    one = record_json(names[0], records[names[0]]) if names == meant and len(names) == 1 else None
+    show(options, text, one or whole_records_json(records))
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,9 @@ async def import_job(
     async with open_session(settings) as session:
         intent = next((i for i in session.intents if i.name == name), None)
         if intent is None and name not in desired:
-            raise PlanRefused(f"no spec has the name {name!r}", did_you_mean(name, desired))
+            swapped = f"NAME comes first: reconciler import {shlex.quote(job_id)} JOB_ID" if job_id in desired else None
+            hint = swapped or did_you_mean(name, desired) or "names are those in the specs"
+            raise PlanRefused(f"no spec has the name {name!r}", hint)
         _refuse_recorded(session, name, job_id, is_open=intent is not None)
         request = (intent.sent or intent.request) if intent else await _sent(session, desired[name])
         job = await _fitting(session, name, request, job_id, force=force)

@@ -12,7 +12,7 @@ from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
-from reconciler.globs import expand, not_recorded
+from reconciler.globs import expand, not_recorded, one_name
 from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable, Upload
 from reconciler.observe import in_flight, left_to_finish, observe, watch
 from reconciler.reconcile.failures import read_failures
@@ -168,18 +168,14 @@ async def watch_records(
     return stop.error() or left
 
 
-def recorded(settings: Settings, names: Sequence[str], *, one: bool = False) -> tuple[Folded, tuple[str, ...]]:
+def recorded(settings: Settings, names: Sequence[str], *, whole: bool = False) -> tuple[Folded, tuple[str, ...]]:
     """What is recorded, without lock and without network, and the names that `names` mean: all when there are none.
 
-    With `one` a name means itself only. Raises `PlanRefused`, and `StateError`.
+    With `whole` only names that have a record. Raises `PlanRefused`, and `StateError`.
     """
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
-    known = folded.state.jobs.keys() | ({intent.name for intent in folded.unresolved} if not one else set())
-    if one:
-        for name in names:
-            _record(folded.state, name)
-        return folded, tuple(names)
+    known = folded.state.jobs.keys() | ({intent.name for intent in folded.unresolved} if not whole else set())
     hint = "'reconciler state list' lists what is recorded"
     return folded, expand(names, known, not_recorded, hint) or tuple(sorted(known))
 
@@ -223,6 +219,7 @@ def _recorded(settings: Settings, name: str) -> tuple[str, str]:
 
 
 def _record(state: State, name: str) -> RecordedJob:
+    one_name(name, state.jobs, "this command takes one name")
     if name not in state.jobs:
         hint = did_you_mean(name, state.jobs) or "'reconciler status' lists what is recorded"
         raise PlanRefused(f"no job named {name!r} is recorded", hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.job import JsonObject, RecordedJob, State
@@ -62,6 +62,12 @@ def record_text(name: str, record: RecordedJob) -> str:
 def record_json(name: str, record: RecordedJob) -> JsonObject:
     """The document of `state show --format json`: the record as the state file has it."""
     return {"format_version": 1, "name": name, "record": record.model_dump(mode="json")}
+
+
+def whole_records_json(records: Mapping[str, RecordedJob]) -> JsonObject:
+    """The document of `state show --format json` for a glob, or several names."""
+    jobs = [{"name": name, "record": record.model_dump(mode="json")} for name, record in records.items()]
+    return {"format_version": 1, "jobs": jobs}
 
 
 def _held(fields: JsonObject) -> JsonObject:

@@ -101,6 +101,24 @@ def test_a_job_that_is_named_and_cannot_be_run_again_refuses_all(name: str, obse
     assert refused.value.hint == f"to submit it anew, as another job: reconciler apply --replace {name}"
 
 
+def test_a_suspended_job_is_not_run_again_for_the_next_plan_to_cancel_it() -> None:
+    facts = Facts(JOBS, desired={"b": desired("b", suspend=True), "d": desired("d")})
+    with pytest.raises(PlanRefused) as refused:
+        plan_retry(facts, ["d", "b"], HOW)
+    assert refused.value.message == "'b' is not run again: its spec has suspend: true, so the next plan would cancel it"
+    assert refused.value.hint == "remove reconcile.suspend from its spec first: specs/b.yaml:1"
+    made = told(plan_retry(facts, ["[bd]"], HOW))
+    assert made == {"b": ("keep", "failed; suspended"), "d": ("retry", "asked for; cancelled; attempt 2")}
+
+
+@pytest.mark.parametrize("plan", [plan_cancel, plan_forget])
+def test_protection_is_lifted_by_name_only(plan: Any) -> None:
+    with pytest.raises(PlanRefused) as refused:
+        plan(FACTS, ["p"], PlanOptions(unprotect=frozenset({"[pa]"})))
+    assert refused.value.message == "--unprotect takes names only, and '[pa]' is a glob"
+    assert refused.value.hint == "it fits a, p"
+
+
 def test_what_was_not_observed_is_neither_retried_nor_refused() -> None:
     made = plan_retry(Facts(JOBS, {"a": Unreachable("HTTP 503")}), ["a"], HOW)
     assert told(made) == {"a": ("keep", "not observed: HTTP 503")}

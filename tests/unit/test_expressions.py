@@ -58,7 +58,9 @@ def test_a_lone_expression_keeps_its_type_and_one_in_text_becomes_text(written: 
     [
         ("${{ vars.cuont }}", "unknown-name", "did you mean 'count'?"),
         ("${{ vars.other }}", "unknown-name", "vars stand in reconciler.yaml"),
-        ("${{ var.count }}", "unknown-name", "did you mean 'vars'?"),
+        ("${{ var.count }}", "unknown-name", "did you mean 'vars.count'?"),
+        ("${{ ENV.X }}", "unknown-name", "did you mean 'env.X'?"),
+        ("${{ nothing.like.it }}", "unknown-name", "scopes: vars, git, matrix, env"),
         ("${{ vars.text.more }}", "unknown-name", "vars.text.more"),
         ("${{ git.tag }}", "unknown-name", "git.commit, git.branch"),
         ("${{ vars }}", "bad-expression", "write ${{ scope.name }}"),
@@ -69,7 +71,7 @@ def test_a_lone_expression_keeps_its_type_and_one_in_text_becomes_text(written: 
         ("a ${{ vars.list }}", "bad-expression", "is a list and cannot stand inside of text"),
         ("a ${{ vars.deep }}", "bad-expression", "is a mapping"),
         ("a ${{ vars.nothing }}", "bad-expression", "is empty"),
-        ("${{ env.A.B }}", "unknown-name", "env.A.B"),
+        ("${{ env.A.B }}", "unknown-name", "write ${{ env.NAME }}"),
         ("${{ vars.__class__ }}", "unknown-name", "vars.__class__"),
     ],
 )

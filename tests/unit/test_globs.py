@@ -7,7 +7,7 @@ import time
 import pytest
 
 from reconciler.errors import PlanRefused
-from reconciler.globs import expand, not_recorded
+from reconciler.globs import expand, not_recorded, one_name
 
 NAMES = {"grid-1", "grid-2", "grid-10", "other", "[x]", "x", "Grid-3", "-rf"}
 
@@ -41,12 +41,33 @@ def test_a_name_that_exists_is_itself_whatever_is_in_it() -> None:
         ("gird-*", "no job that fits 'gird-*' is recorded", "did you mean 'grid-2'?"),
         ("GRID-?", "no job that fits 'GRID-?' is recorded", "did you mean 'grid-2'?"),
         ("", "no job named '' is recorded", "look"),
+        ("R", "no job named 'R' is recorded", "there is grid-1, grid-2, other"),
+        ("*hex*", "no job that fits '*hex*' is recorded", "look"),
     ],
 )
 def test_what_fits_nothing_is_refused_with_the_nearest_name(typed: str, message: str, hint: str) -> None:
     with pytest.raises(PlanRefused) as refused:
         expand(["other", typed], {"grid-1", "grid-2", "other"}, not_recorded, "look")
     assert (refused.value.message, refused.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("grid-*", "it fits grid-1, grid-10, grid-2"),
+        ("*", "it fits -rf, Grid-3, [x] and 5 more"),
+        ("ohter*", "did you mean 'other'?"),
+    ],
+)
+def test_where_one_name_is_meant_a_glob_is_refused_as_one(typed: str, hint: str) -> None:
+    with pytest.raises(PlanRefused) as refused:
+        one_name(typed, NAMES, "--unprotect takes names only")
+    assert (refused.value.message, refused.value.hint) == (
+        f"--unprotect takes names only, and {typed!r} is a glob",
+        hint,
+    )
+    one_name("[x]", NAMES, "a name that exists is itself")
+    one_name("nothing-like-it", NAMES, "whether there is such a name is told elsewhere")
 
 
 def test_a_glob_of_many_stars_over_many_names_is_done_soon() -> None:
