@@ -6,7 +6,6 @@ What the specs ask for decides nothing here; a warning says what the next apply 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -15,7 +14,7 @@ from reconciler.actions import PASSIVE, Action, ActionKind, Plan
 from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused
 from reconciler.facts import PlanOptions
-from reconciler.globs import expand, not_recorded, one_name
+from reconciler.globs import expand, not_recorded, one_name, with_names
 from reconciler.guards import Extent, Guard, refusals, with_name
 from reconciler.job import (
     DesiredJob,
@@ -227,12 +226,6 @@ def _adoption(want: DesiredJob, job: ObservedJob) -> Action:
         observed=job.raw,
         by_hand=True,
     )
-
-
-def with_names(command: Sequence[str], names: Sequence[str]) -> str:
-    """The line to type for `command` with `names` behind it."""
-    dashed = ["--"] if any(name.startswith("-") for name in names) else []
-    return shlex.join([*command, *dashed, *names])
 
 
 def _about(name: str, facts: Facts, decide: _Decide, *, recorded_only: bool = False) -> Action:

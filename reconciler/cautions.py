@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from reconciler.actions import SUBMITS, Action
 from reconciler.check import did_you_mean
@@ -42,7 +42,8 @@ def not_set(names: Sequence[str], facts: Facts) -> Iterator[str]:
         yield f"env.{variable} is not set here, so whether it changed is not known; it stands in {plural(count, 'job')}"
 
 
-def warnings(name: str, facts: Facts) -> Iterator[str]:
+def warnings(name: str, facts: Facts, replaced: Collection[str] = ()) -> Iterator[str]:
+    """What is to be said of one job. `replaced`: the names that --replace was given for."""
     want, have, seen = facts.desired.get(name), facts.state.jobs.get(name), facts.observed.get(name)
     if len(found := facts.found.get(name, ())) > 1 and have is None:
         others = ", ".join(job.id for job in found[1:4]) + (", …" if len(found) > 4 else "")
@@ -52,7 +53,8 @@ def warnings(name: str, facts: Facts) -> Iterator[str]:
             yield from _not_moved(name, facts)
         return
     if isinstance(seen, Gone) or (have.gone and not isinstance(seen, Seen)):
-        yield f"{name}: the platform has no job {have.job_id} (drift); --replace submits it again"
+        way_out = "" if name in replaced else "; --replace submits it again"
+        yield f"{name}: the platform has no job {have.job_id} (drift){way_out}"
     elif isinstance(seen, Unreachable):
         yield f"{name}: {have.job_id} was not observed: {seen.reason}"
     elif isinstance(seen, Seen) and want is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,25 @@ def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
     if any(d.severity == "error" for d in diagnostics):
         raise SpecError(sorted(diagnostics, key=lambda d: d.location or Location(FILE)))
     return _in_environment(Config.model_validate(value).model_dump(exclude_none=True, exclude_unset=True), environment)
+
+
+def config_above(folder: Path) -> str | None:
+    """Where the nearest `reconciler.yaml` above `folder` is, as seen from there; None where `folder` has one itself, or
+    none is above it up to the top of its git repository or, without one, of the file system.
+    """
+    above = ""
+    for each in (folder, *folder.parents):
+        if os.path.isfile(each / FILE):  # noqa: PTH113 - a folder that must not be looked into has none
+            return above or None
+        if os.path.lexists(each / ".git"):
+            return None
+        above = f"{above}/.." if above else ".."
+    return None
+
+
+def elsewhere(above: str) -> str:
+    """What is said where somebody may be in the wrong folder. `above`: as `config_above` has it."""
+    return f"there is no {FILE} here, but in {above}: run it there (-C {above})"
 
 
 def _expressions(value: Any, route: Route = ()) -> Iterator[Finding]:

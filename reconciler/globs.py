@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -67,3 +68,9 @@ def is_glob(typed: str) -> bool:
 def not_recorded(typed: str) -> str:
     """What is said of a name that no record has."""
     return f"no job that fits {typed!r} is recorded" if is_glob(typed) else f"no job named {typed!r} is recorded"
+
+
+def with_names(command: Sequence[str], names: Sequence[str]) -> str:
+    """The line to type for `command` with `names` behind it."""
+    dashed = ["--"] if any(name.startswith("-") for name in names) else []
+    return shlex.join([*command, *dashed, *names])

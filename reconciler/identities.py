@@ -74,8 +74,13 @@ def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, Recorded
     }
 
 
-async def content_drift(client: Client, jobs: Mapping[str, RecordedJob]) -> tuple[str, ...]:
-    """A warning for each of `jobs` with an input whose content is another one now, and for what was not looked at."""
+async def content_drift(
+    client: Client, jobs: Mapping[str, RecordedJob], replaced: Collection[str] = ()
+) -> tuple[str, ...]:
+    """A warning for each of `jobs` with an input whose content is another one now, and for what was not looked at.
+
+    `replaced`: the names that --replace was given for.
+    """
     wanted = list(dict.fromkeys(file_id for record in jobs.values() for file_id in sorted(record.files)))
     if not wanted:
         return ()
@@ -83,18 +88,21 @@ async def content_drift(client: Client, jobs: Mapping[str, RecordedJob]) -> tupl
     now = await identities.of(client, wanted[:1])  # a platform that does not answer is found out by one request
     if identities.failure is None:
         now |= await identities.of(client, wanted[1:LIMIT])
-    return (*_drifted(jobs, now), *_left_out(len(wanted), identities.failure))
+    return (*_drifted(jobs, now, replaced), *_left_out(len(wanted), identities.failure))
 
 
-def _drifted(jobs: Mapping[str, RecordedJob], now: Mapping[str, PlatformFile]) -> Iterator[str]:
+def _drifted(
+    jobs: Mapping[str, RecordedJob], now: Mapping[str, PlatformFile], replaced: Collection[str]
+) -> Iterator[str]:
     for name, record in jobs.items():
         changed = [f for f, then in sorted(record.files.items()) if f in now and _differs(then, now[f])]
         if changed:
             listed = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
             inputs, has = ("input", "has") if len(changed) == 1 else ("inputs", "have")
+            way_out = "" if name in replaced else "; --replace submits it again"
             yield (
                 f"{name}: {inputs} {listed} {has} other content on the platform than when {record.job_id} was "
-                f"submitted (drift); --replace submits it again"
+                f"submitted (drift){way_out}"
             )
 
 

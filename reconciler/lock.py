@@ -25,7 +25,8 @@ from reconciler.job import timestamp
 from reconciler.text import one_line
 
 _POLL = 0.1
-
+_WATCHING = frozenset({"wait", "apply --wait"})
+"""Commands that hold it for as long as jobs run, with little to do."""
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "ncpfs"})
 """File systems on which another host may hold a lock that this one does not see."""
@@ -106,6 +107,8 @@ def _acquire(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         hint = "wait for it, or give --lock-timeout; the lock is freed when its holder ends"
+        if _note(path).get("command") in _WATCHING:
+            hint = f"Ctrl-C there ends the waiting, and cancels no job; or {hint}"
         raise StateLocked(f"the state is locked by {_holder(path)}", hint) from error
     except OSError as error:
         hint = "the folder of the state must be on a file system that has locks; nothing was done"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from reconciler.actions import SUBMITS, Action
 from reconciler.chains import source_names
 from reconciler.facts import Facts, standing
+from reconciler.globs import with_names
+from reconciler.guards import with_name
 from reconciler.job import (
+    DesiredJob,
     JobStatus,
+    RecordedJob,
     is_terminal,
 )
+from reconciler.policies import again
+from reconciler.text import one_line
 
 
 def waiting(action: Action, actions: Mapping[str, Action], facts: Facts) -> Action:
@@ -52,3 +59,27 @@ def _state_of(name: str, actions: Mapping[str, Action], facts: Facts) -> str:
         return "not submitted"
     status, gone = standing(have, facts.observed.get(name))
     return "gone" if gone else status if not is_terminal(status) or status != JobStatus.COMPLETED else "changed"
+
+
+def until_then(action: Action, desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> str:
+    """What to do about an action that waits still: what it waits for may need a person before it can COMPLETE."""
+    for name in action.waits_for:
+        want, have = desired.get(name), records.get(name)
+        if want is None:
+            continue
+        if want.policy.suspend:
+            return f"{one_line(name)} is suspended: it runs when reconcile.suspend is removed from its spec"
+        if have is None or want.fingerprint != have.fingerprint:
+            continue
+        if have.gone:
+            line = with_name(("reconciler", "apply"), "--replace", name)
+            return f"the platform has lost the job of {one_line(name)}; to submit it anew: {line}"
+        if have.status in (JobStatus.FAILED, JobStatus.CANCELLED) and not _runs_again(want, have):
+            line = with_names(("reconciler", "retry"), [name])
+            return f"nothing runs {one_line(name)} again by itself: {line}; the next apply after that goes on"
+    return "the next apply submits it when that has COMPLETED"
+
+
+def _runs_again(want: DesiredJob, have: RecordedJob) -> bool:
+    """Whether an apply runs a job again that ended badly, now or after its back-off."""
+    return again(replace(want.policy, backoff=0.0), have, have.status, have.observed, None).runs

@@ -186,7 +186,7 @@ def apply(
     Submits new and changed jobs, one for each spec, and records them in the state. With --wait it stays until every job
     has ended, and exits with 4 if one FAILED or was CANCELLED.
     """
-    settings = options.settings("apply")
+    settings = options.settings("apply --wait" if wait_ else "apply")
     drafted = draft(options, settings, report)
     with drafted.even_if_it_fails():
         saved = _saved_plan(plan_file, path, how) if plan_file else None

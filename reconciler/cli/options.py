@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from reconciler.reconcile import Settings
 
 
+_OF_SPECS = frozenset({"validate", "render"})
+"""Commands that use neither an endpoint nor a state."""
+
+
 class Duration(click.ParamType[float]):
     """Seconds, written as `90`, `90s`, `5m`, `1.5h` or `500ms`."""
 
@@ -94,15 +98,19 @@ class Options:
         """
         from reconciler.client.patience import Timing
         from reconciler.client.transport import normalise_endpoint
-        from reconciler.config import STATE, read_config
+        from reconciler.config import STATE, config_above, read_config
         from reconciler.connect import LOCAL, PLATFORM
         from reconciler.reconcile import Settings
 
         config = read_config(Path.cwd(), self.environment)
         endpoint = self.endpoint or config.get("endpoint") or PLATFORM
+        state = Path(self.state or config.get("state") or STATE)
+        above = config_above(Path.cwd())
+        if above and not state.exists():
+            self._warn_of_defaults(command, above)
         return Settings(
             root=Path.cwd(),
-            state=Path(self.state or config.get("state") or STATE),
+            state=state,
             endpoint=LOCAL if endpoint == LOCAL else normalise_endpoint(endpoint),
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             parallelism=self.parallelism or config.get("parallelism") or 16,
@@ -113,12 +121,24 @@ class Options:
             specs=specs_path(None),
             command=command,
             environment=config.get("environment"),
+            config_above=above,
             siblings=tuple(Path(path) for path in config.get("siblings", ())),
             vars=config.get("vars", {}),
             environ=os.environ,
             policies=config.get("reconcile", {}),
             timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
         )
+
+    def _warn_of_defaults(self, command: str, above: str) -> None:
+        """A state that is not there and an endpoint that nobody named are those of another folder, perhaps."""
+        from reconciler.cli.output import note
+        from reconciler.config import elsewhere
+
+        used = (
+            {"endpoint": self.endpoint} if command == "pipelines" else {"endpoint": self.endpoint, "state": self.state}
+        )
+        if command not in _OF_SPECS and (defaults := [name for name, given in used.items() if not given]):
+            note(self, f"warning: {elsewhere(above)}; this uses the default {' and '.join(defaults)}")
 
     @staticmethod
     def _seconds(option: float | None, written: str | None, default: float) -> float:

@@ -15,7 +15,7 @@ from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.facts import Facts, PlanOptions
 from reconciler.foresight import Foresight, tells_files
-from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
+from reconciler.job import DesiredJob, FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
 from reconciler.plan import make_plan, named
 from reconciler.policies import CLOCKED, ends_by_the_clock
@@ -29,6 +29,7 @@ from reconciler.settle import known_ids
 from reconciler.signals import Stop
 from reconciler.state import dumps, save
 from reconciler.uploading import Uploading
+from reconciler.waits import until_then
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ async def apply(
             timed = {n for n in names & desired.keys() if ends_by_the_clock(desired[n].policy)}
             later = _Later(made, replace(facts, observed={}, found={}), options, settings.now, waiting, timed)
             left = await _until_ended(session, later, names, outcomes, stop, hooks)
-        outcomes |= {name: _still_waiting(action) for name, action in waiting.items()}
+        outcomes |= {a.name: _still_waiting(a, desired, session.state) for a in waiting.values()}
         outcomes |= _unknown(session, outcomes)
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
         unobserved = sum(isinstance(seen, Unreachable) for seen in facts.observed.values())
@@ -209,8 +210,8 @@ async def _until_ended(
             outcomes[name] = outcome
 
 
-def _still_waiting(action: Action) -> Outcome:
-    hint = "the next apply submits it when that has COMPLETED"
+def _still_waiting(action: Action, desired: Mapping[str, DesiredJob], state: State) -> Outcome:
+    hint = until_then(action, desired, state.jobs)
     return Outcome(action.name, action.action, "skipped", action.job_id, action.status, error=action.reason, hint=hint)
 
 

@@ -15,7 +15,7 @@ from reconciler import __version__
 from reconciler.actions import Plan
 from reconciler.chains import in_order
 from reconciler.client import Client
-from reconciler.config import FILE
+from reconciler.config import FILE, elsewhere
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
 from reconciler.facts import Facts, PlanOptions
@@ -35,6 +35,8 @@ from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
 from reconciler.state import read_state
 from reconciler.transfer import as_sent
+
+_NOT_THERE = frozenset({"no-specs", "no-such-path"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,16 @@ def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, Des
         around = _load(settings, [settings.root / settings.specs, *paths])
         desired, faults_around = resolve(around.specs, around.invalid)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
-    found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
+    missing = [_with_place(settings, d) for d in loaded.diagnostics]
+    found = [*missing, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
     return desired, sorted(found, key=diagnostic_order), loaded
+
+
+def _with_place(settings: Settings, diagnostic: Diagnostic) -> Diagnostic:
+    """Where specs are not there, the settings above come first: somebody may be in the wrong folder."""
+    if settings.config_above is None or diagnostic.code not in _NOT_THERE:
+        return diagnostic
+    return replace(diagnostic, hint=f"{elsewhere(settings.config_above)}; else {diagnostic.hint}")
 
 
 def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
@@ -86,10 +96,10 @@ def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, De
     # Of specs that are the same, of open versions and of renames the plan speaks, when one is about to be submitted.
     diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION, MOVE_FROM_SPEC)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
-    empty = {"no-specs"} if request.scoped else {"no-specs", "no-such-path"}
+    empty = {"no-specs"} if request.scoped else _NOT_THERE
     if request.allow_empty:
         diagnostics = [d for d in diagnostics if d.code not in empty]
-    elif request.typed:
+    elif request.typed and settings.config_above is None:
         diagnostics = [_with_override(d, request.typed) if d.code in empty else d for d in diagnostics]
     if any(d.severity == "error" for d in diagnostics):
         raise SpecError(diagnostics)
@@ -141,6 +151,7 @@ async def plan_with(
 
     `saved`: the plan that is carried out, whose pipeline versions are those to submit.
     """
+    options = named(Facts(desired, state), request.options)
     observed: dict[str, Observation] = {}
     versions = Latest()
     found: dict[str, list[ObservedJob]] = {}
@@ -152,7 +163,7 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
-        notes += await content_drift(client, to_compare(desired, state.jobs))
+        notes += await content_drift(client, to_compare(desired, state.jobs), options.replace)
         submits = may_submit_open(desired, state, request.options)
         versions = await read_latest(client, desired, saved, submits=submits)
     variables = {name for job in desired.values() for name in job.env}
@@ -170,7 +181,6 @@ async def plan_with(
         latest=versions.today,
         reviewed=versions.reviewed,
     )
-    options = named(facts, request.options)
     made = make_plan(
         facts,
         options,

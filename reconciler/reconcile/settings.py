@@ -32,6 +32,8 @@ class Settings:
     """The specs of the working directory."""
     command: str = "reconciler"
     environment: str | None = None
+    config_above: str | None = None
+    """The folder above with a `reconciler.yaml`, where the working directory has none: it may be what is meant."""
     siblings: tuple[Path, ...] = ()
     """State files of the other environments: jobs that they record are not ours."""
     vars: Mapping[str, Any] = field(default_factory=dict)

@@ -59,15 +59,21 @@ def kept_lines(kept: Sequence[Action]) -> Iterator[str]:
     """Unchanged jobs are counted by reason; those that ended badly are named, with what to do."""
     reasons: dict[str, list[str]] = {}
     for action in kept:
-        ended_badly = action.reason.startswith(("failed", "cancelled"))
+        ended_badly = _ended_badly(action)
         reasons.setdefault(_group(action), []).append(one_line(action.name, 60) if ended_badly else "")
     for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
         named = [n for n in names if n]
         shown = ": " + ", ".join(named[:5]) + (", …" if len(named) > 5 else "") if named else ""
         yield f"  {len(names):,} {one_line(reason)}{shown}"
-    if any(n for names in reasons.values() for n in names):
+    badly = [action for action in kept if _ended_badly(action) and "; suspended" not in action.reason]
+    if badly:
         again = "'retry NAME' runs a job that ended badly again, 'apply --replace NAME' submits it anew"
-        yield f"  {again}; with reconcile.retry in its spec apply runs it again."
+        policy = any("; no retry policy" in action.reason for action in badly)
+        yield f"  {again}" + ("; with reconcile.retry in its spec apply runs it again." if policy else ".")
+
+
+def _ended_badly(action: Action) -> bool:
+    return action.reason.startswith(("failed", "cancelled"))
 
 
 def _group(action: Action) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import read_config
+from reconciler.config import config_above, read_config
 from reconciler.errors import SpecError, UsageError
 
 
@@ -136,3 +136,17 @@ def test_an_environment_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None
 )
 def test_faults_of_vars_and_environments_are_located(tmp_path: Path, text: str, place: str, code: str) -> None:
     assert faults(tmp_path, text) == [(f"reconciler.yaml:{place}", code)]
+
+
+def test_the_settings_above_are_found_up_to_the_top_of_the_repository(tmp_path: Path) -> None:
+    deep = tmp_path / "project" / "specs" / "pumps"
+    deep.mkdir(parents=True)
+    assert config_above(deep) is None
+    (tmp_path / "reconciler.yaml").touch()
+    assert config_above(deep) == "../../.."
+    (tmp_path / "project" / ".git").touch()
+    assert config_above(deep) is None
+    (tmp_path / "project" / "reconciler.yaml").touch()
+    assert config_above(deep) == "../.."
+    (deep / "reconciler.yaml").touch()
+    assert config_above(deep) is None

@@ -109,3 +109,10 @@ def test_jobs_that_share_a_file_ask_for_it_once() -> None:
     told = talk(script, both)
     assert told.result == [{"shared": PlatformFile(file_uid="fil_1", num_bytes=4)}] * 3
     assert len(told.requests) == 2
+
+
+def test_what_is_replaced_for_its_drift_is_not_told_to_be_replaced() -> None:
+    jobs = {name: recorded("COMPLETED", files={"x.csv": PlatformFile(file_uid="fil_1")}) for name in ("a", "b")}
+    one, two = talk([row("fil_2")], lambda client: content_drift(client, jobs, {"a"})).result
+    assert one.endswith("was submitted (drift)")
+    assert two.endswith("(drift); --replace submits it again")

@@ -25,7 +25,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from reconciler.lock import locked
-with locked(Path(sys.argv[1]), "reconciler apply --prune"):
+with locked(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -37,9 +37,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder(path: Path, name: str = "reconciler apply --prune") -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock until its input ends."""
-    command = [sys.executable, "-c", HOLDER, str(path)]
+    command = [sys.executable, "-c", HOLDER, str(path), name]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -71,6 +71,15 @@ def test_a_second_process_is_told_who_holds_the_lock(path: Path) -> None:
         note = json.loads(path.read_text())
         assert note["user"] in message
         assert process.poll() is None
+
+
+@pytest.mark.parametrize(("command", "waits"), [("wait", True), ("apply --wait", True), ("apply", False)])
+def test_who_only_waits_can_be_interrupted(path: Path, command: str, waits: bool) -> None:
+    with holder(path, command), pytest.raises(StateLocked) as caught, locked(path, "cancel"):
+        pytest.fail("two hold the lock")
+    hint = caught.value.hint or ""
+    assert hint.startswith("Ctrl-C there ends the waiting, and cancels no job; or wait for it") == waits
+    assert "wait for it, or give --lock-timeout" in hint
 
 
 def test_a_killed_holder_frees_the_lock(path: Path) -> None:

@@ -205,7 +205,14 @@ def test_drift_is_a_warning_and_never_an_action() -> None:
     made = make_plan(same("RUNNING", Seen(seen)))
     assert not made.pending()
     assert "not those that were submitted (drift)" in made.warnings[0]
-    assert "the platform has no job job_1" in make_plan(same("RUNNING", Gone())).warnings[0]
+    lost = "a: the platform has no job job_1 (drift)"
+    assert make_plan(same("RUNNING", Gone())).warnings == (f"{lost}; --replace submits it again",)
+    assert make_plan(same("RUNNING", Gone()), PlanOptions(replace=frozenset("a"))).warnings == (lost,)
+
+
+def test_protection_is_lifted_by_name_only() -> None:
+    with pytest.raises(PlanRefused, match="--unprotect takes names only, and 'a\\*' is a glob"):
+        make_plan(same("RUNNING", None), PlanOptions(unprotect=frozenset({"a*"})))
 
 
 statuses = st.sampled_from([*JobStatus, "SOMETHING_NEW"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from nouns import desired, recorded, request, state
@@ -12,6 +13,7 @@ from reconciler.actions import Plan
 from reconciler.errors import Diagnostic, Location
 from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Limit
+from reconciler.job import RecordedJob
 from reconciler.plan import make_plan
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 from reconciler.report.jobs import jobs_json, jobs_text
@@ -181,3 +183,19 @@ def test_a_command_to_copy_is_never_broken() -> None:
 def test_a_blocked_change_is_not_nothing_to_do() -> None:
     facts = Facts({"a": desired("a", 2, protect=True)}, state(a=recorded("RUNNING")))
     assert plan_text(make_plan(facts)).startswith("1 change blocked; nothing else is to be done.")
+
+
+@pytest.mark.parametrize(
+    ("have", "policy", "hint"),
+    [
+        (recorded("FAILED"), {}, "submits it anew; with reconcile.retry in its spec apply runs it again."),
+        (recorded("FAILED", attempts=2), {"attempts": 2}, "'apply --replace NAME' submits it anew."),
+        (recorded("FAILED"), {"suspend": True}, "1 failed; suspended: a"),
+        (recorded("COMPLETED"), {}, "1 up to date"),
+    ],
+)
+def test_what_to_do_about_a_job_that_ended_badly_is_what_helps(
+    have: RecordedJob, policy: dict[str, Any], hint: str
+) -> None:
+    text = plan_text(make_plan(Facts({"a": desired("a", **policy)}, state(a=have))))
+    assert text.splitlines()[-1].endswith(hint)

@@ -12,6 +12,7 @@ from reconciler.actions import Action
 from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, Gone, ObservedJob, RecordedJob, Seen
 from reconciler.plan import make_plan
+from reconciler.waits import until_then
 
 
 def needing(name: str, *needs: str, takes: str | None = None, value: Any = 1) -> DesiredJob:
@@ -125,3 +126,35 @@ def test_replacing_a_job_replaces_what_takes_from_it() -> None:
     assert {n: a.action for n, a in actions.items()} == {"a": "replace", "b": "replace", "c": "replace", "d": "keep"}
     assert (actions["b"].waits_for, actions["c"].waits_for) == (("a",), ("b",))
     assert "it takes from b, which is replaced" in actions["c"].reason
+
+
+@pytest.mark.parametrize(
+    ("upstream", "policy", "hint"),
+    [
+        (
+            recorded("FAILED", 1),
+            {},
+            "nothing runs a again by itself: reconciler retry a; the next apply after that goes on",
+        ),
+        (recorded("CANCELLED", 1), {}, "nothing runs a again by itself: reconciler retry a; "),
+        (recorded("FAILED", 1, attempts=2), {"attempts": 2}, "nothing runs a again by itself: reconciler retry a; "),
+        (recorded("FAILED", 1), {"attempts": 2, "backoff": 60.0}, "the next apply submits it when that has COMPLETED"),
+        (recorded("FAILED", 2), {}, "the next apply submits it when that has COMPLETED"),  # it is replaced
+        (recorded("RUNNING", 1), {}, "the next apply submits it when that has COMPLETED"),
+        (recorded("FAILED", 1), {"suspend": True}, "a is suspended: it runs when reconcile.suspend is removed"),
+        (None, {"suspend": True}, "a is suspended"),
+        (None, {}, "the next apply submits it when that has COMPLETED"),
+        (
+            recorded("RUNNING", 1, gone=True),
+            {},
+            "the platform has lost the job of a; to submit it anew: reconciler apply --replace a",
+        ),
+    ],
+)
+def test_what_waits_for_a_job_that_ended_badly_says_how_that_goes_on(
+    upstream: RecordedJob | None, policy: dict[str, Any], hint: str
+) -> None:
+    jobs = {"a": upstream} if upstream else {}
+    wanted = {"a": desired("a", 1, **policy), "b": needing("b", "a")}
+    action = planned(jobs, *wanted.values())["b"]
+    assert until_then(action, wanted, jobs).startswith(hint)
