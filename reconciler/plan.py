@@ -64,7 +64,7 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
         warnings=(
             *duplicates(actions, facts),
             *not_set(names, facts),
-            *(w for name in names for w in warnings(name, facts, how.replace)),
+            *(w for name in names for w in warnings(name, facts, how.replace | how.follow)),
         ),
         refusals=_refusals(actions, facts, how),
         unsettled=tuple(sorted(facts.unresolved)),

@@ -163,7 +163,7 @@ async def plan_with(
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
-        notes += await content_drift(client, to_compare(desired, state.jobs), options.replace)
+        notes += await content_drift(client, to_compare(desired, state.jobs), options.replace | options.follow)
         submits = may_submit_open(desired, state, request.options)
         versions = await read_latest(client, desired, saved, submits=submits)
     variables = {name for job in desired.values() for name in job.env}
