@@ -62,7 +62,7 @@ def again(policy: Policy, have: RecordedJob, status: str, job: Mapping[str, Any]
     ended = status.lower()
     if cause == "hand":
         reason = "cancelled by hand" if status == JobStatus.CANCELLED else f"{ended}; cancelled by hand before"
-        return Again(runs=False, reason=reason)
+        return Again(runs=False, reason=f"{reason}; suspended" if policy.suspend else reason)
     if policy.suspend:
         return Again(runs=False, reason=f"{ended}; suspended")
     if cause == "suspend":

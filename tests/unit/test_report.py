@@ -13,7 +13,7 @@ from reconciler.actions import Plan
 from reconciler.errors import Diagnostic, Location
 from reconciler.facts import Facts, PlanOptions
 from reconciler.guards import Limit
-from reconciler.job import RecordedJob
+from reconciler.job import Cancellation, RecordedJob
 from reconciler.plan import make_plan
 from reconciler.report.diagnostics import diagnostics_json, diagnostics_text
 from reconciler.report.jobs import jobs_json, jobs_text
@@ -185,12 +185,17 @@ def test_a_blocked_change_is_not_nothing_to_do() -> None:
     assert plan_text(make_plan(facts)).startswith("1 change blocked; nothing else is to be done.")
 
 
+BY_HAND = recorded("CANCELLED", cancellation=Cancellation(attempt=1, cause="hand", at="2026-01-01T00:00:00Z"))
+
+
 @pytest.mark.parametrize(
     ("have", "policy", "hint"),
     [
         (recorded("FAILED"), {}, "submits it anew; with reconcile.retry in its spec apply runs it again."),
         (recorded("FAILED", attempts=2), {"attempts": 2}, "'apply --replace NAME' submits it anew."),
         (recorded("FAILED"), {"suspend": True}, "1 failed; suspended: a"),
+        (BY_HAND, {"suspend": True}, "1 cancelled by hand; suspended: a"),
+        (BY_HAND, {"attempts": 2}, "'apply --replace NAME' submits it anew."),
         (recorded("COMPLETED"), {}, "1 up to date"),
     ],
 )
