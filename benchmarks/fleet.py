@@ -43,17 +43,19 @@ class Spec:
     request: dict[str, Any]
 
 
-def specs(number: int, seed: int = 1) -> Iterator[Spec]:
-    """The first `number` specs of the fleet `seed`. A larger fleet begins with the smaller one."""
+def specs(number: int, seed: int = 1, *, shared: bool = False) -> Iterator[Spec]:
+    """The first `number` specs of the fleet `seed`; a larger fleet begins with the smaller one. `shared`: all look at
+    the same few recordings, with other parameters each time; else each job has its own.
+    """
     for index in range(number):
-        yield _spec(index, random.Random(f"{seed}:{index}"))
+        yield _spec(index, random.Random(f"{seed}:{index}"), shared=shared)
 
 
-def _spec(index: int, dice: random.Random) -> Spec:
+def _spec(index: int, dice: random.Random, *, shared: bool) -> Spec:
     site, kind = _SITES[index // FOLDER_SIZE % len(_SITES)], dice.choice(_KINDS)
     name = f"{site}-{kind}-{index:06}-2026w{dice.randrange(1, 53):02}"
     make = (_states, _activity, _images)[(0, 0, 0, 1, 0, 0, 1, 0, 0, 2)[index % 10]]
-    request, about = make(name, dice)
+    request, about = make("recording" if shared else name, dice)
     policy = dice.choice([{}, {"retry": {"attempts": 3, "backoff": "5m"}}, {"timeout": "6h", "on_change": "keep"}])
     head = (
         "# yaml-language-server: $schema=../../schemas/spec.schema.json\n"
@@ -77,11 +79,11 @@ def _request(
     }
 
 
-def _states(name: str, dice: random.Random) -> tuple[dict[str, Any], str]:
+def _states(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     states = dice.sample(_STATES, dice.randrange(2, 4))
     window = dice.choice([32, 64, 128])
     inputs = {
-        "worker.inference": [{"file_id": f"{name}-part-{part}.csv"} for part in range(dice.randrange(1, 4))],
+        "worker.inference": [{"file_id": f"{stem}-part-{part}.csv"} for part in range(dice.randrange(1, 4))],
         "worker.n_shots": [
             {"file_id": f"reference-{state}-{dice.randrange(20):02}.csv", "metadata": {"class": state}}
             for state in states
@@ -107,9 +109,9 @@ def _states(name: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     return request, f"which of {len(states)} states was it in?"
 
 
-def _activity(name: str, dice: random.Random) -> tuple[dict[str, Any], str]:
+def _activity(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     parts = dice.randrange(6, 14)
-    inputs = {"worker.data": [{"file_id": f"{name}-camera-{part:02}.mp4"} for part in range(parts)]}
+    inputs = {"worker.data": [{"file_id": f"{stem}-camera-{part:02}.mp4"} for part in range(parts)]}
     config = {
         "model_variant": "newton/c:2.5.1-8b-base",
         "batch_size": dice.choice([4, 8]),
@@ -124,8 +126,8 @@ def _activity(name: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     return _request("activity-detection", "0.0.20", inputs, "worker", config, dice.randrange(1, 3)), "who works on it?"
 
 
-def _images(name: str, dice: random.Random) -> tuple[dict[str, Any], str]:
-    inputs = {"images": [{"file_id": f"{name}-{part:03}.png"} for part in range(dice.randrange(10, 16))]}
+def _images(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
+    inputs = {"images": [{"file_id": f"{stem}-{part:03}.png"} for part in range(dice.randrange(10, 16))]}
     config = {"model": dice.choice(["resnet50", "efficientnet-b0"]), "threshold": round(dice.uniform(0.3, 0.9), 2)}
     return _request(
         "image-classifier", "1.2.0", inputs, "classifier", config, 2
@@ -189,13 +191,19 @@ def state(number: int, recorded: Recorded, endpoint: str = ENDPOINT, seed: int =
 
 
 def write(
-    folder: Path, number: int, recorded: Recorded = "nothing", *, endpoint: str = ENDPOINT, seed: int = 1
+    folder: Path,
+    number: int,
+    recorded: Recorded = "nothing",
+    *,
+    endpoint: str = ENDPOINT,
+    seed: int = 1,
+    shared: bool = False,
 ) -> None:
     """Make `folder`, which must be new or empty, a working directory with so many specs."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(SNAPSHOTS, folder / "schemas" / "pipelines")
     made: set[Path] = set()
-    for spec in specs(number, seed):
+    for spec in specs(number, seed, shared=shared):
         path = folder / spec.path
         if path.parent not in made:
             path.parent.mkdir(parents=True)
