@@ -222,12 +222,10 @@ def write_state(folder: Path, number: int, recorded: Recorded, *, endpoint: str 
     path.chmod(0o600)
 
 
-def change_one(folder: Path, number: int, *, seed: int = 1) -> None:
-    """Change one parameter of the spec in the middle, as a person would."""
+def changed_one(folder: Path, number: int, *, seed: int = 1) -> tuple[str, Path]:
+    """The spec in the middle with one parameter changed, as a person would do it, and where it is."""
     spec = next(s for index, s in enumerate(specs(number, seed)) if index == number // 2)
-    path = folder / spec.path
-    text = path.read_text()
-    path.write_text(text.replace("parallelism: ", "parallelism: 1", 1))
+    return spec.text.replace("parallelism: ", "parallelism: 1", 1), folder / spec.path
 
 
 def main() -> None:

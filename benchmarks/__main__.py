@@ -1,0 +1,79 @@
+"""The performance suite: every bar, with what was found beside it.
+
+make bench            all of it, some twenty minutes
+make bench-quick      smaller, a few minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import plans, results, serving, starting, talking
+from benchmarks.measure import ROOT, Results
+from benchmarks.plotting import svg
+
+PARTS = ("start-up", "plan", "requests", "service")
+TOOLS = ROOT / ".bench"
+"""Where the peers are installed, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    plans: plans.Sizes
+    talking: talking.Sizes
+    queues: tuple[int, ...]
+    rounds: int
+
+
+SIZES = {
+    "full": Size(
+        plans.Sizes(10_000, 1_000, (1_000, 10_000, 100_000), 5),
+        talking.Sizes(10_000, 1_000, 3, 100),
+        (10, 1_000, 10_000, 100_000),
+        7,
+    ),
+    "quick": Size(plans.Sizes(1_000, 1_000, (100, 300, 1_000), 3), talking.Sizes(1_000, 300, 1, 20), (10, 1_000), 3),
+    "tiny": Size(plans.Sizes(20, 20, (5, 10, 20), 1), talking.Sizes(20, 20, 1, 2), (10, 20), 1),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure, and print every bar with what was found beside it.")
+    parser.add_argument("--size", choices=SIZES, default="full", help="'tiny' only shows that all of it runs")
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
+    parser.add_argument("--results", type=Path, help="a folder for results.md, results.json and the plots")
+    parser.add_argument("--no-peers", action="store_true", help="install and compare nothing else")
+    options = parser.parse_args()
+    size, tools = SIZES[options.size], None if options.no_peers else TOOLS
+    found = Results()
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        home = Path(temporary)
+        parts: dict[str, Callable[[], None]] = {
+            "start-up": lambda: starting.measure(found, home, size.rounds),
+            "plan": lambda: plans.measure(found, home, tools, size.plans),
+            "requests": lambda: talking.measure(found, home, tools, size.talking),
+            "service": lambda: serving.measure(found, home, size.queues, size.rounds),
+        }
+        for name in options.only or PARTS:
+            parts[name]()
+    print(results.text(found))
+    if options.results:
+        _write(found, options.results, f"Measured by `python -m benchmarks --size {options.size}`")
+
+
+def _write(found: Results, folder: Path, how: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.md").write_text(results.markdown(found, how))
+    (folder / "results.json").write_text(results.as_json(found, how))
+    for plot in found.plots:
+        (folder / f"{plot.name}.svg").write_text(svg(plot))
+
+
+if __name__ == "__main__":
+    main()
