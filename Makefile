@@ -6,7 +6,7 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench bench-quick bench-service conformance action
+.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench bench-quick profiles bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ bench: .venv/developing  ## Every bar of performance with what is reached, besid
 
 bench-quick: .venv/developing  ## The same with fewer specs (minutes); nothing is written
 	$(BIN)/python -m benchmarks --size quick
+
+profiles: .venv/developing  ## Where the time goes on the three hottest paths, as pages in .bench/profiles
+	$(BIN)/python -m benchmarks.profiles
 
 bench-service: .venv/developing  ## What a request to the service costs, and whether it grows with the queue (minutes)
 	$(BIN)/python -m benchmarks.service
