@@ -51,26 +51,31 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="install and compare nothing else")
     options = parser.parse_args()
     size, tools = SIZES[options.size], None if options.no_peers else TOOLS
-    found = Results()
+    parts: dict[str, Results] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         home = Path(temporary)
-        parts: dict[str, Callable[[], None]] = {
-            "start-up": lambda: starting.measure(found, home, size.rounds),
-            "plan": lambda: plans.measure(found, home, tools, size.plans),
-            "requests": lambda: talking.measure(found, home, tools, size.talking),
-            "service": lambda: serving.measure(found, home, size.queues, size.rounds),
+        measures: dict[str, Callable[[Results], None]] = {
+            "start-up": lambda found: starting.measure(found, home, size.rounds),
+            "plan": lambda found: plans.measure(found, home, tools, size.plans),
+            "requests": lambda found: talking.measure(found, home, tools, size.talking),
+            "service": lambda found: serving.measure(found, home, size.queues, size.rounds),
         }
         for name in options.only or PARTS:
-            parts[name]()
-    print(results.text(found))
-    if options.results:
-        _write(found, options.results, f"Measured by `python -m benchmarks --size {options.size}`")
+            parts[name] = Results()
+            measures[name](parts[name])
+            print(results.text(parts[name]), flush=True)
+            if options.results:
+                _write(parts[name], name, options.results, f"Measured by `python -m benchmarks --size {options.size}`")
 
 
-def _write(found: Results, folder: Path, how: str) -> None:
+def _write(found: Results, name: str, folder: Path, how: str) -> None:
+    """Write what one part found; what other parts found in other runs stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text(results.markdown(found, how))
-    (folder / "results.json").write_text(results.as_json(found, how))
+    file = folder / "results.json"
+    before = results.from_json(file.read_text()) if file.exists() else {}
+    parts = {part: found if part == name else before[part] for part in PARTS if part == name or part in before}
+    file.write_text(results.as_json(parts, how))
+    (folder / "results.md").write_text(results.markdown(parts, how))
     for plot in found.plots:
         (folder / f"{plot.name}.svg").write_text(svg(plot))
 

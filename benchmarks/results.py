@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from benchmarks.measure import Bar, Results
+from benchmarks.measure import Bar, Plot, Results, Series
 
 
 def machine() -> str:
     """What it was measured on, without names."""
-    import os
-
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
 
 
@@ -41,23 +40,37 @@ def text(results: Results) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def markdown(results: Results, how: str) -> str:
-    """The same as tables."""
-    bars = _table(("part", "what", "bar", "found", ""), [_row(bar) for bar in results.bars])
-    rows = _table(("what", "found", ""), results.rows)
-    skipped = "".join(f"* not measured: {reason}\n" for reason in results.skipped)
+def markdown(parts: Mapping[str, Results], how: str) -> str:
+    """The same of all parts, as tables."""
+    bars = _table(_HEAD, [_row(bar) for found in parts.values() for bar in found.bars])
+    rows = _table(("what", "found", ""), [row for found in parts.values() for row in found.rows])
+    skipped = "".join(f"* not measured: {reason}\n" for found in parts.values() for reason in found.skipped)
     return f"# Results\n\n{how}: {machine()}.\n\n{bars}\n{rows}\n{skipped}".rstrip("\n") + "\n"
+
+
+def as_json(parts: Mapping[str, Results], how: str) -> str:
+    """The same for scripts, and to be read again."""
+    told = {name: dataclasses.asdict(found) for name, found in parts.items()}
+    for found in told.values():
+        for bar in found["bars"]:
+            bar["is_reached"] = Bar(**bar).is_reached
+    whole = {"how": how, "machine": machine(), "parts": told}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> dict[str, Results]:
+    """What `as_json` wrote."""
+    return {
+        name: Results(
+            [Bar(**{key: value for key, value in bar.items() if key != "is_reached"}) for bar in told["bars"]],
+            [(what, found, about) for what, found, about in told["rows"]],
+            [Plot(**{**plot, "series": [Series(**series) for series in plot["series"]]}) for plot in told["plots"]],
+            told["skipped"],
+        )
+        for name, told in json.loads(text)["parts"].items()
+    }
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
-
-
-def as_json(results: Results, how: str) -> str:
-    """The same for scripts."""
-    bars = [{**dataclasses.asdict(bar), "is_reached": bar.is_reached} for bar in results.bars]
-    rows = [{"what": what, "found": found, "about": about} for what, found, about in results.rows]
-    plots = [dataclasses.asdict(plot) for plot in results.plots]
-    whole = {"how": how, "machine": machine(), "bars": bars, "rows": rows, "plots": plots, "skipped": results.skipped}
-    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

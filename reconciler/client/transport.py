@@ -108,7 +108,7 @@ def _own_transport(base: str, app: Any) -> httpx.AsyncBaseTransport | None:
 
 
 def _beyond_this_machine() -> httpx.AsyncBaseTransport | None:
-    return None if getproxies() else Lanes(httpx.create_ssl_context)
+    return None if getproxies().keys() - {"no"} else Lanes(httpx.create_ssl_context)
 
 
 class Transport:
