@@ -86,5 +86,6 @@ def ansible(peer: Peer, folder: Path, url: str, bodies: Sequence[dict[str, objec
     }
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]
     (folder / "play.yaml").write_text(yaml.safe_dump(play))
-    argv = (str(peer.programs / "ansible-playbook"), "-i", "localhost,", str(folder / "play.yaml"))
+    interpreter = f"ansible_python_interpreter={peer.programs / 'python'}"
+    argv = (str(peer.programs / "ansible-playbook"), "-i", "localhost,", "-e", interpreter, str(folder / "play.yaml"))
     return Command(argv, folder, {"ANSIBLE_HOME": str(folder / "home"), "ANSIBLE_LOCALHOST_WARNING": "false"})

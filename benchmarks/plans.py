@@ -59,12 +59,10 @@ def commands(folder: Path, number: int) -> dict[str, Command]:
     }
 
 
-def measure(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
-    """The bars about plans and validation."""
+def measure(results: Results, home: Path, sizes: Sizes) -> None:
+    """The bars about plans."""
     _plans(results, home, sizes)
     _growth(results, home, sizes)
-    _validation(results, home, tools, sizes)
-    _octodns(results, home, tools, sizes)
 
 
 def _plans(results: Results, home: Path, sizes: Sizes) -> None:
@@ -116,7 +114,8 @@ def _linear(results: Results, sizes: Sizes, found: Mapping[int, Rounds]) -> None
         results.bars.append(Bar("plan", what, f"× that of one more, {a:,} to {b:,}", slope, _LINEAR))
 
 
-def _validation(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+def beside_check_jsonschema(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+    """The bar about validation."""
     number = sizes.validate
     peer = peers.installed("check-jsonschema", tools)
     if peer is None:
@@ -137,7 +136,8 @@ def _validation(results: Results, home: Path, tools: Path | None, sizes: Sizes) 
     shutil.rmtree(folder)
 
 
-def _octodns(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+def beside_octodns(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+    """A plan of another tool over as many things."""
     number = sizes.validate
     peer = peers.installed("octodns", tools)
     if peer is None:

@@ -57,12 +57,11 @@ def clear(url: str) -> None:
     counts(url)
 
 
-def measure(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+def measure(results: Results, home: Path, sizes: Sizes) -> None:
     """The bars about requests and submissions."""
     _requests(results, home, sizes)
     for latency in (LATENCY, 0.0):
         _submissions(results, home, sizes, latency)
-    _ansible(results, home, tools, sizes)
 
 
 def _requests(results: Results, home: Path, sizes: Sizes) -> None:
@@ -159,7 +158,8 @@ async def bare(url: str, bodies: Sequence[dict[str, Any]], at_once: int, *, one_
         await asyncio.gather(*(work() for _ in range(at_once)))
 
 
-def _ansible(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+def beside_ansible(results: Results, home: Path, tools: Path | None, sizes: Sizes) -> None:
+    """Submissions of another tool."""
     peer = peers.installed("ansible-core", tools)
     if peer is None:
         results.skipped.append("Ansible could not be installed: apply was not compared with its module `uri`")
