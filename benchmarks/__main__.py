@@ -17,7 +17,7 @@ from benchmarks.measure import ROOT, Results
 from benchmarks.plotting import svg
 from reconciler.text import one_line
 
-PARTS = ("start-up", "plan", "requests", "service")
+PARTS = ("start-up", "plan", "requests", "apply", "service")
 TOOLS = ROOT / ".bench"
 """Where the peers are installed, once."""
 
@@ -62,8 +62,9 @@ def main() -> None:
                 lambda found: plans.beside_check_jsonschema(found, home, tools, size.plans),
                 lambda found: plans.beside_octodns(found, home, tools, size.plans),
             ],
-            "requests": [
-                lambda found: talking.measure(found, home, size.talking),
+            "requests": [lambda found: talking.requests(found, home, size.talking)],
+            "apply": [
+                lambda found: talking.submissions(found, home, size.talking),
                 lambda found: talking.beside_ansible(found, home, tools, size.talking),
             ],
             "service": [lambda found: serving.measure(found, home, size.queues, size.rounds)],

@@ -55,7 +55,8 @@ def _spec(index: int, dice: random.Random, *, shared: bool) -> Spec:
     site, kind = _SITES[index // FOLDER_SIZE % len(_SITES)], dice.choice(_KINDS)
     name = f"{site}-{kind}-{index:06}-2026w{dice.randrange(1, 53):02}"
     make = (_states, _activity, _images)[(0, 0, 0, 1, 0, 0, 1, 0, 0, 2)[index % 10]]
-    request, about = make("recording" if shared else name, dice)
+    stem, each = ("recording", "reference") if shared else (name, f"reference-{dice.randrange(20):02}")
+    request, about = make(stem, each, dice)
     policy = dice.choice([{}, {"retry": {"attempts": 3, "backoff": "5m"}}, {"timeout": "6h", "on_change": "keep"}])
     head = (
         "# yaml-language-server: $schema=../../schemas/spec.schema.json\n"
@@ -79,15 +80,12 @@ def _request(
     }
 
 
-def _states(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
+def _states(stem: str, reference: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     states = dice.sample(_STATES, dice.randrange(2, 4))
     window = dice.choice([32, 64, 128])
     inputs = {
         "worker.inference": [{"file_id": f"{stem}-part-{part}.csv"} for part in range(dice.randrange(1, 4))],
-        "worker.n_shots": [
-            {"file_id": f"reference-{state}-{dice.randrange(20):02}.csv", "metadata": {"class": state}}
-            for state in states
-        ],
+        "worker.n_shots": [{"file_id": f"{reference}-{state}.csv", "metadata": {"class": state}} for state in states],
     }
     config = {
         "model_type": dice.choice(["omega_1_4_base", "omega_1_5_base"]),
@@ -109,7 +107,7 @@ def _states(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     return request, f"which of {len(states)} states was it in?"
 
 
-def _activity(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
+def _activity(stem: str, reference: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     parts = dice.randrange(6, 14)
     inputs = {"worker.data": [{"file_id": f"{stem}-camera-{part:02}.mp4"} for part in range(parts)]}
     config = {
@@ -126,7 +124,7 @@ def _activity(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     return _request("activity-detection", "0.0.20", inputs, "worker", config, dice.randrange(1, 3)), "who works on it?"
 
 
-def _images(stem: str, dice: random.Random) -> tuple[dict[str, Any], str]:
+def _images(stem: str, reference: str, dice: random.Random) -> tuple[dict[str, Any], str]:
     inputs = {"images": [{"file_id": f"{stem}-{part:03}.png"} for part in range(dice.randrange(10, 16))]}
     config = {"model": dice.choice(["resnet50", "efficientnet-b0"]), "threshold": round(dice.uniform(0.3, 0.9), 2)}
     return _request(

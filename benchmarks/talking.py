@@ -57,14 +57,8 @@ def clear(url: str) -> None:
     counts(url)
 
 
-def measure(results: Results, home: Path, sizes: Sizes) -> None:
-    """The bars about requests and submissions."""
-    _requests(results, home, sizes)
-    for latency in (LATENCY, 0.0):
-        _submissions(results, home, sizes, latency)
-
-
-def _requests(results: Results, home: Path, sizes: Sizes) -> None:
+def requests(results: Results, home: Path, sizes: Sizes) -> None:
+    """The bars about requests."""
     number = sizes.in_flight
     told(f"requests of plans over {number:,} jobs")
     folder = home / "requests"
@@ -85,6 +79,12 @@ def _requests(results: Results, home: Path, sizes: Sizes) -> None:
 
 def _total(counted: dict[str, Any]) -> int:
     return sum(counted.get(kind, 0) for kind in ("create", "list", "get", "other", "refused"))
+
+
+def submissions(results: Results, home: Path, sizes: Sizes) -> None:
+    """The bars about submissions."""
+    for latency in (LATENCY, 0.0):
+        _submissions(results, home, sizes, latency)
 
 
 def _submissions(results: Results, home: Path, sizes: Sizes, latency: float) -> None:
