@@ -6,7 +6,7 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench-service conformance action
+.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench bench-quick profiles bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,8 +75,17 @@ kills: .venv/developing  ## Kill the service at every point, its workers, and bo
 soak: .venv/developing  ## A simulated hour of a busy service that is killed again and again (minutes; HOURS=, SEED=)
 	$(BIN)/python tests/service/soak.py --hours $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
 
+bench: .venv/developing  ## Every bar of performance with what is reached, beside other tools (twenty minutes)
+	$(BIN)/python -m benchmarks --results benchmarks/results
+
+bench-quick: .venv/developing  ## The same with fewer specs (minutes); nothing is written
+	$(BIN)/python -m benchmarks --size quick
+
+profiles: .venv/developing  ## Where the time goes on the three hottest paths, as pages in .bench/profiles
+	$(BIN)/python -m benchmarks.profiles
+
 bench-service: .venv/developing  ## What a request to the service costs, and whether it grows with the queue (minutes)
-	$(BIN)/python benchmarks/service.py
+	$(BIN)/python -m benchmarks.service
 
 cover: .venv/developing  ## Run the quick tests and show what they do not reach
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report term
@@ -98,4 +107,5 @@ schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots 
 	$(RUN) --endpoint local pipelines pull
 
 conformance: .venv/developing  ## The service against its OpenAPI document, bad clients, full disks, a busy day (minutes)
-	$(BIN)/python -m pytest -m 'slow and not browser' tests/service tests/pipelines --ignore tests/service/test_service_kills.py
+	$(BIN)/python -m pytest -m 'slow and not browser' tests/service tests/pipelines \
+		tests/unit/test_benchmarks.py --ignore tests/service/test_service_kills.py

@@ -26,7 +26,7 @@ from reconciler.service.folder import DataFolder
 from reconciler.service.store import NewJob, Store
 from reconciler.service.wire import CreateJob
 
-SIZES = (10, 1_000, 10_000)
+SIZES = (10, 1_000, 10_000, 100_000)
 REQUESTS = {"create": 40, "get": 160, "list": 80}  # in a row, or by 16 at once, in each round
 PIPELINE = {
     "pipeline_key": "sleeps",
@@ -168,6 +168,10 @@ def process(command: Sequence[str], given: str, last_line: str) -> Iterator[list
 def fill(data: Path, number: int) -> str:
     """Queue jobs until there are so many, without HTTP; the id of one in the middle."""
     database = Database(DataFolder(data).database)
+    with database.write() as tx:  # what is made here need not survive a power cut
+        tx.execute("COMMIT")
+        tx.execute("PRAGMA synchronous = OFF")
+        tx.execute("BEGIN")
     store = Store(database, system_clock)
     org = database.organisation(DEFAULT_ORGANISATION)
     parameters = {"worker": {"parallelism": 1, "config": {}}}
@@ -235,45 +239,66 @@ def measure(target: Target, operation: str, at_once: int) -> tuple[float, list[f
     return rate, [seconds for seconds, _ in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Requests a second and seconds a request, over the rounds; by operation, how many at once, and server."""
+
+    rates: dict[tuple[str, int, str], list[float]]
+    latencies: dict[tuple[str, int, str], list[float]]
+
+    def to_bare(self, operation: str, at_once: int, name: str) -> float:
+        """How many times slower than the bare framework."""
+        return _ratio(self.rates[operation, at_once, "bare"], self.rates[operation, at_once, name])
+
+    def to_shortest(self, operation: str, at_once: int, name: str) -> float:
+        """What is left of the speed with the shortest queue."""
+        return _ratio(self.rates[operation, at_once, name], self.rates[operation, at_once, f"{SIZES[0]:,}"])
+
+
+def found(folder: Path, sizes: Sequence[int], rounds: int) -> Found:
+    """Measure services with queues of `sizes`, and the bare framework, all in turn, round by round."""
+    result = Found({}, {})
+    with ExitStack() as stack:
+        home = Path(folder, "pipelines", "sleeps")
+        home.mkdir(parents=True)
+        (home / "pipeline.yaml").write_text(yaml.safe_dump(PIPELINE))
+        targets = [stack.enter_context(service(Path(folder), size)) for size in sizes]
+        with targets[0].connected(1) as (connection,):
+            answers = {name: json.loads(targets[0].call(name)(connection)) for name in REQUESTS}
+        targets[0].forget([json.dumps(answers["create"]).encode()])
+        said = stack.enter_context(process([sys.executable, "-c", BARE], json.dumps(answers), "http"))
+        targets.insert(0, Target("bare", _port(said[0])))
+        for number in range(rounds + 1):  # the first warms up
+            for operation in REQUESTS:
+                for at_once in (1, 16):
+                    for target in targets:
+                        rate, taken = measure(target, operation, at_once)
+                        if number:
+                            key = operation, at_once, target.name
+                            result.rates.setdefault(key, []).append(rate)
+                            result.latencies.setdefault(key, []).extend(taken)
+    return result
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--folder", type=Path, help="where the data lies while it runs; default: the folder for such")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder, ExitStack() as stack:
-        home = Path(folder, "pipelines", "sleeps")
-        home.mkdir(parents=True)
-        (home / "pipeline.yaml").write_text(yaml.safe_dump(PIPELINE))
-        targets = [stack.enter_context(service(Path(folder), size)) for size in SIZES]
-        with targets[0].connected(1) as (connection,):
-            answers = {name: json.loads(targets[0].call(name)(connection)) for name in REQUESTS}
-        targets[0].forget([json.dumps(answers["create"]).encode()])
-        said = stack.enter_context(process([sys.executable, "-c", BARE], json.dumps(answers), "http"))
-        bare = Target("bare", _port(said[0]))
-        report([bare, *targets], options.rounds)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        report(found(Path(folder), SIZES, options.rounds))
     return 0
 
 
-def report(targets: Sequence[Target], rounds: int) -> None:
-    """Measure all in turn, round by round, and print medians."""
-    rates: dict[tuple[str, int, str], list[float]] = {}
-    latencies: dict[tuple[str, int, str], list[float]] = {}
-    for number in range(rounds + 1):  # the first warms up
-        for operation in REQUESTS:
-            for at_once in (1, 16):
-                for target in targets:
-                    rate, taken = measure(target, operation, at_once)
-                    if number:
-                        key = operation, at_once, target.name
-                        rates.setdefault(key, []).append(rate)
-                        latencies.setdefault(key, []).extend(taken)
+def report(result: Found) -> None:
+    """Print medians."""
     print("op      at once  queued     req/s   median ms   p99 ms   bare/this   this/queue of 10")
-    for (operation, at_once, name), found in rates.items():
-        to_bare = _ratio(rates[operation, at_once, "bare"], found)
-        to_ten = "" if name == "bare" else f"{_ratio(found, rates[operation, at_once, '10']):17.2f}"
-        taken = sorted(latencies[operation, at_once, name])
+    for (operation, at_once, name), rates in result.rates.items():
+        to_bare = result.to_bare(operation, at_once, name)
+        to_ten = "" if name == "bare" else f"{result.to_shortest(operation, at_once, name):17.2f}"
+        taken = sorted(result.latencies[operation, at_once, name])
         middle, late = statistics.median(taken) * 1000, taken[int(len(taken) * 0.99)] * 1000
-        rate = statistics.median(found)
+        rate = statistics.median(rates)
         print(f"{operation:7} {at_once:7} {name:>8} {rate:9.0f} {middle:11.2f} {late:8.2f} {to_bare:11.2f}  {to_ten}")
 
 

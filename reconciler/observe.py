@@ -6,19 +6,34 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from reconciler.client import Client
 from reconciler.compare import declared_in
 from reconciler.errors import PlatformError
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, RecordedJob, Seen, is_terminal
+from reconciler.listing import from_pages
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-async def observe(client: Client, jobs: Mapping[str, str]) -> dict[str, Observation]:
-    """Ask for each job id once. `jobs` and the result go by name."""
-    names = sorted(jobs)
-    answers = await asyncio.gather(*(client.observe(jobs[name]) for name in names))
-    return dict(zip(names, answers, strict=True))
+async def observe(
+    client: Client,
+    jobs: Mapping[str, str],
+    last: Mapping[str, JsonObject] = _NOTHING,
+    also: Mapping[str, str] = _NOTHING,
+) -> dict[str, Observation]:
+    """What the platform says of each job id, asked once. `jobs` and the result go by name.
+
+    `last`: job objects as they were seen before, by id. With them many jobs are read from pages of the list, where that
+    needs fewer requests. What such a page happens to tell of the jobs in `also` is in the result too.
+    """
+    listed = await from_pages(client, jobs.values(), last)
+    ids = {**jobs, **{name: job_id for name, job_id in also.items() if job_id in listed}}
+    rest = sorted(name for name, job_id in ids.items() if job_id not in listed)
+    answers = dict(zip(rest, await asyncio.gather(*(client.observe(ids[name]) for name in rest)), strict=True))
+    return {name: answers[name] if name in answers else Seen(listed[ids[name]]) for name in sorted(ids)}
 
 
 def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
@@ -99,25 +114,45 @@ def _label(metadata: Any) -> str:
     return str(metadata.get("class", "")) if isinstance(metadata, dict) else ""
 
 
-async def watch(
-    client: Client, jobs: Mapping[str, str], *, sleep: Any = asyncio.sleep, first: float = 0.5, longest: float = 15.0
-) -> AsyncIterator[dict[str, Observation]]:
-    """Observe `jobs` (ids by name) until all have ended; yields the news of each round.
+def last_seen(records: Mapping[str, RecordedJob]) -> dict[str, JsonObject]:
+    """The job objects that are recorded, by id."""
+    return {record.job_id: record.observed for record in records.values()}
 
-    Rounds come after `first` seconds and then less and less often: each pause is a tenth of the time so far.
-    An answer that is no news is yielded, and asked for again.
+
+async def watch(
+    client: Client,
+    jobs: Mapping[str, str],
+    *,
+    last: Mapping[str, JsonObject] = _NOTHING,
+    ages: Mapping[str, float] = _NOTHING,
+    sleep: Any = asyncio.sleep,
+    first: float = 0.5,
+    longest: float = 15.0,
+) -> AsyncIterator[dict[str, Observation]]:
+    """Observe `jobs` (ids by name) until all have ended; yields the news of each round, which need not be about all.
+
+    A job is asked for less and less often, the longer it runs: each pause is a tenth of its age. `ages`: the seconds
+    that jobs had run before, by name; `last` as for `observe`. An answer that is no news is yielded, and asked for
+    again.
     """
-    left, elapsed = dict(jobs), 0.0
+    left, seen_last, elapsed = dict(jobs), dict(last), 0.0
+    due = dict.fromkeys(left, 0.0)
     missing: set[str] = set()
     while left:
-        news = await observe(client, left)
+        # Who is nearly due is asked as well: one page has room for all of them.
+        now = {n: i for n, i in left.items() if due[n] <= elapsed + first / 2}
+        news = await observe(client, now, seen_last, left)
         # One answer that a job is not there may come from a server that lags behind: two in a row are believed.
-        gone = {name for name in left if isinstance(news[name], Gone)}
-        left = {n: i for n, i in left.items() if not _ended(news[n]) and not (n in gone and n in missing)}
-        missing = gone
+        gone = {name for name, seen in news.items() if isinstance(seen, Gone)}
+        left = {n: i for n, i in left.items() if n not in news or not (_ended(news[n]) or (n in gone and n in missing))}
+        missing = (missing - news.keys()) | gone
+        for name, seen in news.items():
+            due[name] = elapsed + min(longest, max(first, (elapsed + ages.get(name, 0.0)) / 10))
+            if isinstance(seen, Seen):
+                seen_last[seen.job.id] = seen.job.raw
         yield news
         if left:
-            pause = min(longest, max(first, elapsed / 10))
+            pause = max(first, min(due[name] for name in left) - elapsed)
             await sleep(pause)
             elapsed += pause
 

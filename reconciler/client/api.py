@@ -121,6 +121,15 @@ class Client:
                 seen.add(job.id)
                 yield job
 
+    async def jobs_page(self, offset: int, status: str | None = None) -> tuple[list[ObservedJob], int, int | None]:
+        """One page of `GET /batch/jobs`: the rows that are jobs, how many rows there are, and the total that it claims.
+
+        Raises `PlatformError`.
+        """
+        query = {"offset": offset, "limit": PAGE} | ({} if status is None else {"status": status})
+        rows, total = await self._page("/batch/jobs", "jobs", query)
+        return [job for row in rows if (job := self._job(row)) is not None], len(rows), total
+
     async def inputs(self, job_id: str) -> list[JsonObject]:
         """`GET /batch/jobs/{id}/inputs`, all pages. Raises `PlatformError`."""
         return [row async for row in self._rows(f"/batch/jobs/{quote(job_id, safe='')}/inputs", "inputs", {})]

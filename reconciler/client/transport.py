@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 import httpx
 
 from reconciler.client import wire
+from reconciler.client.lanes import Lanes
 from reconciler.client.pace import Pace
 from reconciler.client.patience import Patience, Retries, Timing
 from reconciler.errors import PlatformError, PlatformUnavailable, UsageError
@@ -94,15 +96,19 @@ class Response:
 _TIMEOUT = httpx.Timeout(REQUEST_TIMEOUT, connect=10.0)
 
 
-def _own_transport(base: str, limits: httpx.Limits, app: Any) -> httpx.AsyncBaseTransport | None:
-    """How to reach `base`, where httpx's own way is a detour; None for that one."""
+def _own_transport(base: str, app: Any) -> httpx.AsyncBaseTransport | None:
+    """How to reach `base`; None for httpx's own way, which knows about proxies."""
     if app is not None:
         return httpx.ASGITransport(app, raise_app_exceptions=False)
     url = httpx.URL(base)
     if url.scheme == "http" and is_loopback(url.host):
         # This machine needs no certificates, which take longer to load than a plan to make, and no proxy.
-        return httpx.AsyncHTTPTransport(verify=False, limits=limits)
-    return None
+        return Lanes(lambda: False)
+    return _beyond_this_machine()
+
+
+def _beyond_this_machine() -> httpx.AsyncBaseTransport | None:
+    return None if getproxies().keys() - {"no"} else Lanes(httpx.create_ssl_context)
 
 
 class Transport:
@@ -128,7 +134,7 @@ class Transport:
         self._limits = limits = httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism)
         self._storage: httpx.AsyncClient | None = None
         self._http = httpx.AsyncClient(
-            transport=_own_transport(base, limits, app),
+            transport=_own_transport(base, app),
             timeout=_TIMEOUT,
             limits=limits,
             follow_redirects=False,
@@ -364,7 +370,9 @@ class Transport:
         if self._is_own(url):
             return self._http
         if self._storage is None:
-            self._storage = httpx.AsyncClient(timeout=_TIMEOUT, limits=self._limits, follow_redirects=False)
+            self._storage = httpx.AsyncClient(
+                transport=_beyond_this_machine(), timeout=_TIMEOUT, limits=self._limits, follow_redirects=False
+            )
         return self._storage
 
 

@@ -24,7 +24,7 @@ from reconciler.guards import GUARDS, Guard
 from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
-from reconciler.observe import identical, in_flight, observe
+from reconciler.observe import identical, in_flight, last_seen, observe
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
@@ -159,7 +159,7 @@ async def plan_with(
     if client is not None:
         client.secrets = client.secrets.joined(hidden(settings, desired, state))
     if client is not None and request.refresh:
-        observed = await observe(client, in_flight(state.jobs))
+        observed = await observe(client, in_flight(state.jobs), last_seen(state.jobs))
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
             found, notes = await _find(client, new, state, _recorded_elsewhere(settings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.actions import Plan
@@ -13,8 +14,19 @@ from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
 from reconciler.globs import expand, not_recorded, one_name
-from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable, Upload
-from reconciler.observe import in_flight, left_to_finish, observe, watch
+from reconciler.job import (
+    FailureLog,
+    JobStatus,
+    JsonObject,
+    Observation,
+    RecordedJob,
+    Seen,
+    State,
+    Unreachable,
+    Upload,
+    parse_time,
+)
+from reconciler.observe import in_flight, last_seen, left_to_finish, observe, watch
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings
@@ -66,7 +78,8 @@ async def status(
         folded = folded_record(state, leftover, settings)
         chosen = _chosen(folded.state, names)
         async with settings.connect() as client:
-            entries, notes = observation_entries(await observe(client, in_flight(chosen)), chosen, settings)
+            observed = await observe(client, in_flight(chosen), last_seen(chosen))
+            entries, notes = observation_entries(observed, chosen, settings)
             seen = _chosen(fold(folded.state, entries).state, names)
             failures = await read_failures(client, seen) if with_failures else {}
         return Status(seen, {}, (note, *notes), failures=failures, serial=folded.state.serial)
@@ -104,7 +117,8 @@ def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:
 
 
 async def _refresh(session: Session, records: Mapping[str, RecordedJob]) -> tuple[str, ...]:
-    entries, notes = observation_entries(await observe(session.client, in_flight(records)), records, session.settings)
+    observed = await observe(session.client, in_flight(records), last_seen(records))
+    entries, notes = observation_entries(observed, records, session.settings)
     before = left_to_finish(records)
     at = session.settings.timestamp()
     for job_id, seen in (await observe(session.client, {job_id: job_id for job_id in before})).items():
@@ -146,7 +160,13 @@ async def watch_records(
     notes: tuple[str, ...] = ()
     left: ReconcilerError | None = None
     news({n: state.jobs[n] for n in records})
-    rounds = watch(session.client, in_flight(records), sleep=session.settings.timing.sleep)
+    rounds = watch(
+        session.client,
+        in_flight(records),
+        last=last_seen(records),
+        ages=_ages(records, session.settings.now()),
+        sleep=session.settings.timing.sleep,
+    )
     try:
         async with asyncio.timeout(timeout):
             async for seen in stop.until(rounds):
@@ -166,6 +186,12 @@ async def watch_records(
     finally:
         session.save(state)
     return stop.error() or left
+
+
+def _ages(records: Mapping[str, RecordedJob], now: datetime) -> dict[str, float]:
+    """Seconds since the last run of each job was asked for, as far as it is known; by name."""
+    asked = {name: parse_time(r.retries[-1].at if r.retries else r.submitted_at) for name, r in records.items()}
+    return {name: max(0.0, (now - moment).total_seconds()) for name, moment in asked.items() if moment is not None}
 
 
 def recorded(settings: Settings, names: Sequence[str], *, whole: bool = False) -> tuple[Folded, tuple[str, ...]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from http_server import KEY, Request, Talk, answer, serve
 
+from reconciler.client import Client, Made, Transport
 from reconciler.client.pace import Pace
 from reconciler.client.patience import Patience, Retries, Timing
 
@@ -154,3 +158,51 @@ def test_pauses_have_full_jitter(clock: Clock) -> None:
     assert max(late) <= 30.0
     assert min(late) < 6.0
     assert max(late) > 24.0
+
+
+@pytest.mark.network
+def test_a_platform_that_takes_eight_at_a_time_gets_each_submission_once() -> None:
+    """Sixty-four at a time are asked for: fewer after the first refusals, more again after it, and none twice."""
+    made: Counter[str] = Counter()
+    under_way: list[int] = []
+    refused = now = 0
+
+    def script(request: Request) -> Talk:
+        name = request.json()["name"]
+
+        async def say(writer: asyncio.StreamWriter) -> None:
+            nonlocal now, refused
+            now += 1
+            under_way.append(now)
+            try:
+                if now > 8:
+                    refused += 1
+                    writer.write(answer(429, {"detail": "too many"}, retry_after="7"))
+                    return
+                await asyncio.sleep(0.001)
+                made[name] += 1
+                writer.write(answer(201, {"id": f"job_{name}", "name": name, "status": "PENDING", "pipeline_key": "k"}))
+            finally:
+                now -= 1
+
+        return say
+
+    clock = Clock()
+
+    async def run() -> tuple[list[Any], int]:
+        async with (
+            serve(script) as server,
+            Transport(server.url, KEY, parallelism=64, timing=clock.timing(600)) as transport,
+        ):
+            client = Client(transport)
+            names = [f"n{number}" for number in range(400)]
+            results = await asyncio.gather(*(client.submit(name, {"pipeline_key": "k"}, name) for name in names))
+            return results, transport._pace.limit
+
+    results, limit = asyncio.run(run())
+    assert all(isinstance(result, Made) for result in results)
+    assert set(made.values()) == {1}
+    assert len(made) == 400
+    assert refused < 200, "most of the requests were not refused: fewer were sent at a time"
+    assert limit >= 4
+    assert max(clock.slept) >= 6, "it waited as long as it was asked to"

@@ -494,3 +494,15 @@ def test_no_more_requests_at_a_time_than_asked_for() -> None:
 
     asyncio.run(run())
     assert most == 3
+
+
+@pytest.mark.network
+def test_a_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[str]:
+        async with serve([OK]) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+            async with Transport("http://platform.example/v0.5", KEY, timing=Timing(0)) as transport:
+                assert (await transport.ask("GET", "/x")).ok
+            return [request.target for request in proxy.requests]
+
+    assert asyncio.run(run()) == ["http://platform.example/v0.5/x"]
