@@ -55,7 +55,7 @@ class Scene:
                 self.journal = Journal.start(self.folder / "state.journal", self.state)
                 if not self.writable:
                     # Writing through a descriptor that is open for reading fails as a full disk does: with OSError.
-                    os.dup2(os.open(self.folder / "state.journal", os.O_RDONLY), self.journal._descriptor)
+                    os.dup2(os.open(self.folder / "state.journal", os.O_RDONLY), self.journal._sink._descriptor)
                 tools = Tools(
                     client=Client(transport),
                     journal=self.journal,
