@@ -29,7 +29,6 @@ class ObjectRegister:
             # A write that is tried again after a lost answer would be refused as if somebody else had written.
             self._store: Any = from_url(
                 f"{address.scheme}://{address.place}",
-                client_options={"timeout": "30s", "connect_timeout": "10s"},
                 retry_config={"max_retries": 0},
             )
         except Exception as error:
