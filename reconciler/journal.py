@@ -153,7 +153,7 @@ class Sink(Protocol):
         """Let go of it; what was written stays. Waits for a write that is under way."""
 
 
-class _File:
+class FileSink:
     """A journal on the disk."""
 
     def __init__(self, descriptor: int) -> None:
@@ -195,7 +195,7 @@ class Journal:
         """
         try:
             replace_file(path, journal_bytes(state, carried))
-            sink = _File(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW))
+            sink = FileSink(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW))
         except OSError as error:
             message = f"the journal {path} cannot be written: {error.strerror}"
             raise StateError(message, "nothing was submitted; make room or make the folder writable") from error

@@ -1,6 +1,6 @@
 """A bucket that speaks S3, in memory: moto's server, one request at a time, since a real one is atomic as well.
 
-    python bucket_server.py PORT_FILE
+python bucket_server.py PORT_FILE
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.server import DomainDispatcherApplication, create_backend_app  # type: ignore[attr-defined]
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 

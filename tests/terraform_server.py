@@ -1,9 +1,9 @@
 """A server for the protocol of Terraform's HTTP backend, in memory, that does as GitLab does, and as others do.
 
-`/api/v4/projects/1/terraform/state/NAME` with `/lock` beside it, POST and DELETE, is GitLab's way: a state is JSON with a
-serial that no version had before. `/state/NAME` with LOCK and UNLOCK is Terraform's own. A write with another lock's id
-is refused; so is a user without the password. Two names change that: `deaf-…` loses the answer to every third write,
-`open-…` asks for no password.
+`/api/v4/projects/1/terraform/state/NAME` with `/lock` beside it, POST and DELETE, is GitLab's way: a state is JSON
+with a serial that no version had before. `/state/NAME` with LOCK and UNLOCK is Terraform's own. A write with another
+lock's id is refused; so is a user without the password. Two names change that: `deaf-…` loses the answer to every
+third write, `open-…` asks for no password.
 
     python terraform_server.py PORT_FILE
 """
@@ -98,7 +98,9 @@ class Handler(BaseHTTPRequestHandler):
                 return None
         return self._send(status, said)
 
-    def _do(self, state: Remote, rest: list[str], body: bytes, lock_id: str | None, *, gitlab: bool) -> tuple[int, bytes]:
+    def _do(
+        self, state: Remote, rest: list[str], body: bytes, lock_id: str | None, *, gitlab: bool
+    ) -> tuple[int, bytes]:
         verb = (self.command, "lock" if rest else "") if gitlab else (self.command, "")
         match verb:
             case ("GET", ""):
@@ -117,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_DELETE = do_LOCK = do_UNLOCK = _serve
+    do_GET = do_POST = do_DELETE = do_LOCK = do_UNLOCK = _serve  # noqa: N815
 
 
 def serve(port_file: Path) -> None:

@@ -21,8 +21,8 @@ from reconciler.errors import StateError, StateLocked
 from reconciler.job import State
 from reconciler.journal import Journal, journal_bytes
 from reconciler.record import Intent
+from reconciler.report.replacements import log_text
 from reconciler.state import dumps, numbered
-from reconciler.text import one_line
 
 _TRIES = 5
 
@@ -110,11 +110,11 @@ class SharedHold:
     def save(self, before: State | None, after: State, unresolved: Sequence[Intent]) -> State:
         after = numbered(before, after)
         self.first = self.first or before or after.model_copy(update={"jobs": {}})
-        self._keep(after, journal_bytes(after, unresolved) if unresolved else b"", changes(self.first, after))
+        self._keep(after, journal_bytes(after, unresolved) if unresolved else b"", log_text(self.first, after))
         return after
 
     def replace(self, before: State | None, after: State) -> None:
-        self._keep(after, b"", "the state comes from elsewhere")
+        self._keep(after, b"", log_text(before, after))
 
     def _keep(self, after: State, journal: bytes, what: str) -> None:
         document = self.holding.document
@@ -185,28 +185,3 @@ def _leave(register: Register, data: str) -> bool:
         else:
             return True
     return False
-
-
-def changes(before: State, after: State) -> str:
-    """What became other from one state to the next: a line, and a line with the job for each name."""
-    kinds: dict[str, list[str]] = {}
-    for name in sorted(before.jobs.keys() | after.jobs.keys()):
-        old, new = before.jobs.get(name), after.jobs.get(name)
-        if old == new:
-            continue
-        kind = "forgotten" if new is None else "new" if old is None else "news"
-        if old is not None and new is not None and old.job_id != new.job_id:
-            kind = "replaced"
-        job = new or old
-        assert job is not None
-        kinds.setdefault(kind, []).append(
-            f"{kind}: {one_line(name, 200)} is {one_line(job.job_id)}, {one_line(job.status)}"
-        )
-    if not kinds:
-        return f"serial {after.serial}"
-    counted = ", ".join(
-        f"{len(kinds[kind])} {kind}" for kind in ("new", "replaced", "forgotten", "news") if kind in kinds
-    )
-    return "\n".join(
-        [f"{counted}, serial {after.serial}", "", *(line for lines in kinds.values() for line in lines[:100])]
-    )

@@ -33,7 +33,7 @@ LEASE = 1.2
 
 
 class Striker(Killer):
-    """Counts the points of a runner, and kills or stops it at number `at`. `hidden`: nobody can tell that it has died."""
+    """Counts the points of a runner, and kills or stops it at number `at`; `hidden`: nobody can tell that it died."""
 
     def __init__(self, at: int, signal_number: int = signal.SIGKILL, *, hidden: bool = False) -> None:
         super().__init__(at)

@@ -86,14 +86,12 @@ def struck(make: Make, kind: str, at: int, signal_number: int, **platform: Any) 
 
 
 def sweep(make: Make, kind: str, signal_number: int, step: int, start: int = 1, **platform: Any) -> int:
-    strikes = 0
-    for at in itertools.count(start, step):
+    for strikes, at in enumerate(itertools.count(start, step)):
         trial, hit = struck(make, kind, at, signal_number, **platform)
         assert (broken := verdict(trial)) is None, f"point {at}: {broken}"
         trial.close()
         if not hit:
             return strikes
-        strikes += 1
     raise AssertionError
 
 
