@@ -79,7 +79,7 @@ class GitRegister:
         raise Unsure(refused)
 
     def _pushed(self, commit: str, document: Document) -> Found:
-        self._own = commit
+        self._own = commit if document.lease else None  # what was given back is nobody's to replace
         return Found(document, commit)
 
     def _is_base(self, document: Document) -> bool:

@@ -47,6 +47,7 @@ class TerraformRegister:
         self._http = httpx.Client(
             auth=_credentials(environ, self._url, gitlab=gitlab),
             timeout=httpx.Timeout(30, connect=10),
+            limits=httpx.Limits(max_keepalive_connections=0),  # between two changes there is a whole lease
             headers={"user-agent": "reconciler"},
             follow_redirects=False,
         )
