@@ -122,9 +122,14 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = do_LOCK = do_UNLOCK = _serve  # noqa: N815
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed are what this is for."""
+
+
 def serve(port_file: Path) -> None:
     """Serve until killed; the port is in `port_file` when it is ready."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     temporary = port_file.with_suffix(".new")
     temporary.write_text(str(server.server_port))
     temporary.rename(port_file)

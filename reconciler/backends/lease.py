@@ -36,6 +36,10 @@ def clock() -> float:
     """Seconds that also pass while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
+_DOUBTS = 5
+"""So often a lock is asked for whose answer is lost."""
+_AGAIN = "run the command again: it settles what was cut off"
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -99,6 +103,7 @@ async def acquire(register: Register, lease: Lease, timeout: float, pace: Pace) 
     seen: object = object()
     held_by = ""
     occupied: Found | None = None
+    doubts = 0
     while True:
         began_read = pace.clock()
         found = await asyncio.to_thread(register.read)
@@ -122,6 +127,11 @@ async def acquire(register: Register, lease: Lease, timeout: float, pace: Pace) 
                 return holding, note
             if isinstance(holding, Occupied):
                 occupied, held_by = holding.found, holding.who
+            elif isinstance(holding, Unsure):
+                doubts += 1
+                if doubts > _DOUBTS:
+                    raise StateUnavailable(one_line(f"the state {register} cannot be locked: {holding}"), _AGAIN)
+                await pace.sleep(min(1.0, pace.lease / 10))
             continue
         patience = max(timeout, theirs.seconds + 1 if theirs and _over_long_ago(theirs) else 0.0)
         if pace.clock() - began >= patience:
@@ -149,14 +159,14 @@ def _locked(register: Register, held_by: str, seconds: float) -> StateLocked:
     return StateLocked(one_line(f"the state {register} is locked by {held_by or 'another process'}"), hint)
 
 
-async def _take(register: Register, found: Found, lease: Lease, pace: Pace) -> Holding | Occupied | None:
+async def _take(register: Register, found: Found, lease: Lease, pace: Pace) -> Holding | Occupied | Unsure | None:
     began = pace.clock()
     wanted = found.document.model_copy(update={"lease": lease, "serial": found.document.serial + 1})
     try:
         taken = await asyncio.to_thread(register.swap, found, wanted, f"{lease.command}: the lock")
-    except Occupied as occupied:
-        return occupied
-    except (Lost, Unsure):
+    except (Occupied, Unsure) as failed:
+        return failed
+    except Lost:
         return None
     return Holding(register, taken, lease, pace, began)
 
@@ -192,7 +202,7 @@ class Holding:
         if self._pace.clock() - self._changed_at >= _MAY_ACT * self._lease.seconds:
             raise StateUnavailable(
                 f"the lock of the state {self._register} could not be renewed in time, so nothing more is sent",
-                "run the command again: it settles what was cut off",
+                _AGAIN,
             )
 
     def change(self, message: str, *, folded: str = "", **update: Any) -> None:
@@ -255,8 +265,7 @@ class Holding:
         return False
 
     def _unavailable(self, why: str) -> StateUnavailable:
-        hint = "run the command again: it settles what was cut off"
-        return StateUnavailable(one_line(f"the state {self._register} cannot be written: {why}"), hint)
+        return StateUnavailable(one_line(f"the state {self._register} cannot be written: {why}"), _AGAIN)
 
     def _taken_over(self, theirs: Lease | None) -> StateLocked:
         by = f"by {theirs}" if theirs else "and given back"

@@ -125,3 +125,11 @@ def test_a_lock_whose_holder_died_elsewhere_is_taken_over_after_its_lease(make: 
     assert trial.finish(trial.start(1)) == 0, trial.said()
     assert time.monotonic() - began >= LEASE
     assert verdict(trial) is None
+
+
+@pytest.mark.slow
+def test_three_runners_at_once_that_die_and_sleep_at_random() -> None:
+    """The short one; `make torture-shared` is the long one."""
+    from torture_shared import torture
+
+    assert torture(rounds=25, seed=int(time.time())) == 0
