@@ -186,4 +186,5 @@ def _content(document: Document) -> tuple[object, ...]:
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
     text = re.sub(r"(?<=://)[^/@\s]+@", "", done.stderr.decode(errors="replace").strip())
-    return one_line("; ".join(line for line in text.splitlines() if line.strip()), 1000) or f"it ended with code {done.returncode}"
+    said = "; ".join(line for line in text.splitlines() if line.strip())
+    return one_line(said, 1000) or f"it ended with code {done.returncode}"

@@ -34,7 +34,8 @@ _MAY_ACT = 0.75
 
 def clock() -> float:
     """Seconds that also pass while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
 
 _DOUBTS = 5
 """So often a lock is asked for whose answer is lost."""

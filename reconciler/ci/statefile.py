@@ -157,8 +157,8 @@ def _branch(runner: Runner) -> str:
 
 
 def _paths(runner: Runner, repository: Repository) -> tuple[str, ...]:
-    """The state and its journal, relative to the top of the repository; nothing when the state is at a place of its own,
-    where apply reads and writes it by itself.
+    """The state and its journal, relative to the top of the repository; nothing when the state lies at a place that
+    is shared, where apply reads and writes it by itself.
     """
     from reconciler.address import is_address
     from reconciler.config import read_config

@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 from reconciler.job import JsonObject, State
 from reconciler.text import one_line
 
-Kind: TypeAlias = Literal["new", "replaced", "forgotten", "news"]
-_KINDS: tuple[Kind, ...] = ("new", "replaced", "forgotten", "news")
+Kind: TypeAlias = Literal["new", "replaced", "forgotten", "changed"]
+_KINDS: tuple[Kind, ...] = ("new", "replaced", "forgotten", "changed")
 _MANY = 100
 
 
@@ -25,7 +25,7 @@ def changes(before: State | None, after: State) -> Iterator[tuple[Kind, str, str
         elif was.job_id != now.job_id:
             yield "replaced", name, now.job_id, now.status
         elif was != now:
-            yield "news", name, now.job_id, now.status
+            yield "changed", name, now.job_id, now.status
 
 
 def log_text(before: State | None, after: State) -> str:
