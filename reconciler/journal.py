@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from reconciler.durable import read_file, remove_file, replace_file
 from reconciler.errors import StateError
 from reconciler.job import State
-from reconciler.record import Entry, Intent
+from reconciler.record import Entry, Intent, NotSubmitted, Observed, Submitted
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
@@ -204,6 +204,8 @@ class Journal:
     async def append(self, entry: Entry) -> None:
         """Add `entry`, and return when it is on the disk. Raises `StateError`; after that every append does."""
         if self._broken:
+            if isinstance(entry, Submitted | NotSubmitted | Observed):
+                self.entries.append(entry)  # it has happened, whether it can be written down or not
             raise self._broken
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((_line(entry), done))

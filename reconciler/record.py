@@ -32,6 +32,9 @@ from reconciler.job import (
 
 _NAMESPACE = uuid.UUID("9d4f1c1e-6a63-4f0e-8f4b-2c8f5d3b7a10")
 
+STRAY = "made by a run that had lost its lock"
+"""The reason in the history for a job that was one too many."""
+
 
 def token(lineage: str, name: str, generation: int) -> str:
     """The idempotency token of one deliberate submission: the same decision always has the same token."""
@@ -212,7 +215,7 @@ def fold(state: State, entries: Iterable[Entry]) -> Folded:
 
 def merge(state: State, entries: Iterable[Entry], late: Sequence[Entry]) -> Folded:
     """Fold `entries`, and then what runs did that had lost the lock. A job of theirs for which there is another one by
-    now goes to the history of its record: nothing that was submitted is forgotten.
+    now goes to the history of its record, and to `strays`, as does one whose record is gone: nothing is forgotten.
     """
     folded = fold(state, [*entries, *late])
     jobs = dict(folded.state.jobs)
@@ -221,14 +224,18 @@ def merge(state: State, entries: Iterable[Entry], late: Sequence[Entry]) -> Fold
     strays = []
     for entry in late:
         record, intent = jobs.get(entry.name), intents.get(getattr(entry, "token", ""))
-        if not isinstance(entry, Submitted) or entry.job_id in known or record is None or intent is None:
+        if not isinstance(entry, Submitted) or entry.job_id in known or intent is None:
+            continue
+        known.add(entry.job_id)
+        strays.append(entry)
+        if record is None:
             continue
         past = PastJob(
             job_id=entry.job_id,
             fingerprint=intent.fingerprint,
             status=_status(entry.job),
             submitted_at=intent.at,
-            reason="made by a run that had lost its lock",
+            reason=STRAY,
             request=intent.request,
             spec_path=intent.spec_path,
             line=intent.line,
@@ -236,8 +243,6 @@ def merge(state: State, entries: Iterable[Entry], late: Sequence[Entry]) -> Fold
             why=intent.why,
         )
         jobs[entry.name] = record.model_copy(update={"history": (*record.history, past)})
-        known.add(entry.job_id)
-        strays.append(entry)
     return Folded(folded.state.model_copy(update={"jobs": jobs}), folded.unresolved, tuple(strays))
 
 

@@ -5,8 +5,12 @@ python bucket_server.py PORT_FILE
 
 from __future__ import annotations
 
+import io
 import sys
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from moto.server import DomainDispatcherApplication, create_backend_app  # type: ignore[attr-defined]
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -17,10 +21,22 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
+class OneAtATime:
+    """A client that stands still in the middle of a request keeps nobody else waiting: its body is read before."""
+
+    def __init__(self) -> None:
+        self._app, self._one = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+        with self._one:
+            return [b"".join(self._app(environ, start_response))]
+
+
 def serve(port_file: Path) -> None:
     """Serve until killed; the port is in `port_file` when it is ready."""
-    app = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, app, threaded=False, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, OneAtATime(), threaded=True, request_handler=_Quiet)
     temporary = port_file.with_suffix(".new")
     temporary.write_text(str(server.port))
     temporary.rename(port_file)

@@ -234,8 +234,10 @@ class Transport:
         return await self._exchange(self._http, built, what, None if files else seconds, note=self._note_clock)
 
     async def _before_sending(self, event: str, _: Mapping[str, Any]) -> None:
-        """The last moment: a connection is there, and nothing of the request has been written."""
-        if event == "http11.send_request_headers.started":
+        """The last moments: a connection is there, and what makes the request whole has not been written. A request
+        whose body does not come is not processed.
+        """
+        if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
             self._refuse_to_act()
 
     def _refuse_to_act(self) -> None:

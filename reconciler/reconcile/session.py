@@ -12,10 +12,11 @@ from reconciler.address import Address
 from reconciler.backends import Hold, Snapshot, open_store
 from reconciler.client import Client
 from reconciler.connect import LOCAL
-from reconciler.errors import StateError
+from reconciler.errors import StateError, StateLocked
 from reconciler.job import DesiredJob, JsonObject, State
 from reconciler.journal import Header, Leftover, parse_journal, parse_late
 from reconciler.reconcile.settings import Settings
+from reconciler.reconcile.withdrawing import withdraw
 from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold, merge
 from reconciler.secrets import Secrets
 from reconciler.settle import settle
@@ -104,12 +105,32 @@ async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIt
             if settings.address is not None:
                 client.only_while(hold.may_send)
             session = Session(settings, client, folded.state, state, {}, folded.unresolved, hold, hold.notes)
-            session.notes += tuple(_stray(entry) for entry in folded.strays)
+            if folded.strays:
+                session.state, told = await withdraw(client, folded)
+                session.notes += told
             if leftover is not None:
                 await settle_open(session)
             elif state is not None and state.endpoint != settings.endpoint:
                 session.save(session.state)
-            yield session
+            try:
+                yield session
+            except StateLocked as lost:
+                if settings.address is None:
+                    raise
+                client.only_while(lambda: None)  # what is one too many is ours alone
+                raise await _after_loss(settings, client, lost) from lost
+
+
+async def _after_loss(settings: Settings, client: Client, lost: StateLocked) -> StateLocked:
+    """The lock went to another run while this one worked. If that one made a job that this one had made as well, ours
+    is withdrawn at once, and `lost` says so. If it has not yet, the next run sees to it.
+    """
+    try:
+        state, leftover = read_record(settings)
+        _, told = await withdraw(client, folded_record(state, leftover, settings))
+    except StateError:
+        return lost
+    return StateLocked("; ".join([lost.message, *told]), lost.hint, lost.details)
 
 
 def hidden(
@@ -158,13 +179,6 @@ def unknown_hint(name: str) -> str:
     return (
         f"look at the platform's jobs with that name; then 'reconciler import {quoted} JOB_ID', "
         f"or, if there is none, 'reconciler settle {quoted} --not-submitted'"
-    )
-
-
-def _stray(entry: Submitted) -> str:
-    return (
-        f"{entry.name}: a run that had lost its lock made {entry.job_id} as well; it is in the history of the record: "
-        "look at it, and cancel it if it is one too many"
     )
 
 

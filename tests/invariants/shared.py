@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from shared_places import Place, behind_http, bucket, in_bucket, in_git, server
-from trial import SETTLE, Control, Killer, Trial, exit_code
+from trial import SETTLE, Control, Killer, Trial, exit_code, label
 
 from reconciler.address import parse_address
 from reconciler.backends import lease as leases
@@ -25,6 +25,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.facts import PlanOptions
 from reconciler.job import State
 from reconciler.reconcile import Hooks, PlanRequest, Settings, apply
+from reconciler.record import STRAY
 from reconciler.signals import Stop
 from reconciler.state import parse_state
 
@@ -33,11 +34,15 @@ LEASE = 1.2
 
 
 class Striker(Killer):
-    """Counts the points of a runner, and kills or stops it at number `at`; `hidden`: nobody can tell that it died."""
+    """Counts the points of a runner, and kills or stops it at number `at`; `hidden`: nobody can tell that it died.
+    `blind`: it takes no last look at its lock, as if it were always struck between that and the request.
+    """
 
-    def __init__(self, at: int, signal_number: int = signal.SIGKILL, *, hidden: bool = False) -> None:
+    def __init__(
+        self, at: int, signal_number: int = signal.SIGKILL, *, hidden: bool = False, blind: bool = False
+    ) -> None:
         super().__init__(at)
-        self.signal_number, self.hidden = signal_number, hidden
+        self.signal_number, self.hidden, self.blind = signal_number, hidden, blind
 
     def point(self, *, disk: bool = False) -> None:
         self.count += 1
@@ -64,6 +69,8 @@ class Striker(Killer):
         httpx.AsyncHTTPTransport.handle_async_request = watched  # type: ignore[method-assign, assignment]
         if self.hidden:
             leases._process = lambda pid: None
+        if self.blind:
+            leases.Holding.may_send = lambda self: None  # type: ignore[method-assign]
 
 
 @dataclass
@@ -100,6 +107,8 @@ class SharedTrial(Trial):
     place: Place = field(default_factory=lambda: Place(""))
     clones: int = 2
     lease: float = LEASE
+    withdrawn: int = 0
+    """Jobs that were one too many, and were cancelled."""
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True)
@@ -175,10 +184,23 @@ class SharedTrial(Trial):
         return None if data is None else parse_state(data, self.place.text)
 
     def judge(self) -> Any:
-        """As for a file: what the place holds is put where the trial looks."""
+        """As for a file: what the place holds is put where the trial looks.
+
+        A job that was one too many, made by a runner that was stopped within its very request, must be cancelled and in
+        the history of the record: then it is none that was asked for.
+        """
         data = self.place.state()
         (self.folder / "state.json").write_bytes(data or b"")
-        return super().judge()
+        truth, state = self.control.truth(), self.recorded()
+        known = [past for record in (state.jobs if state else {}).values() for past in record.history]
+        withdrawn = [p.job_id for p in known if p.reason == STRAY and truth["jobs"][p.job_id]["status"] == "CANCELLED"]
+        self.withdrawn = len(withdrawn)
+        before = self.wanted.copy()
+        self.wanted.update(label(truth["bodies"][job_id]) for job_id in withdrawn)
+        try:
+            return super().judge()
+        finally:
+            self.wanted = before
 
     def close(self) -> None:
         super().close()

@@ -67,13 +67,15 @@ def test_runners_that_apply_the_same_commit_at_once_make_one_job_for_each_spec(m
     assert verdict(trial) is None
 
 
-def struck(make: Make, kind: str, at: int, signal_number: int, **platform: Any) -> tuple[SharedTrial, bool]:
+def struck(
+    make: Make, kind: str, at: int, signal_number: int, *, blind: bool = False, **platform: Any
+) -> tuple[SharedTrial, bool]:
     """One runner is killed or stopped at a point; another one applies meanwhile; the first one wakes up again.
 
     The trial, and whether the first one got so far.
     """
     trial = prepared(make, kind, **platform)
-    first = trial.start(0, Striker(at, signal_number))
+    first = trial.start(0, Striker(at, signal_number, blind=blind))
     if signal_number == signal.SIGKILL:
         return trial, trial.finish(first) == -signal.SIGKILL
     if not wait_until_stopped(first):
@@ -101,6 +103,21 @@ def test_a_runner_that_is_killed_is_followed_at_once_on_the_same_machine(make: M
 
 def test_a_runner_that_was_stopped_for_longer_than_its_lease_harms_nothing(make: Make) -> None:
     assert sweep(make, "terraform", signal.SIGSTOP, 8, 3, lag=2.0) > 1
+
+
+@pytest.mark.slow
+def test_a_job_that_is_one_too_many_is_cancelled_and_in_the_history(make: Make) -> None:
+    """What no look at the lock can prevent: a runner that was stopped within its very request."""
+    withdrawn = 0
+    for at in itertools.count(15):
+        trial, hit = struck(make, "bucket", at, signal.SIGSTOP, blind=True, lag=3.0)
+        assert (broken := verdict(trial)) is None, f"point {at}: {broken}"
+        trial.judge()
+        withdrawn += trial.withdrawn
+        trial.close()
+        if not hit or withdrawn >= 2:
+            break
+    assert withdrawn
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def one_round(servers: Places, dice: random.Random, number: str, port: int) -> t
         count += together(trial, dice)
     broken = verdict(trial)
     judged = trial.judge()
-    count.update({"rounds": 1, "wanted": judged.wanted, "created": judged.created})
+    count.update({"rounds": 1, "wanted": judged.wanted, "created": judged.created, "withdrawn": trial.withdrawn})
     trial.close()
     return count, f"{kind}, {platform}: {broken}" if broken else None
 
@@ -95,7 +95,9 @@ def torture(rounds: int, seed: int) -> int:
             process.kill()
             process.wait()
     kinds = ", ".join(f"{total[f'on {kind}']} on {kind}" for kind in KINDS)
-    counted = "  ".join(f"{word} {total[word]:,}" for word in ("rounds", "kills", "stops", "wanted", "created"))
+    counted = "  ".join(
+        f"{word} {total[word]:,}" for word in ("rounds", "kills", "stops", "wanted", "created", "withdrawn")
+    )
     print(f"seed {seed}: {counted}  broken {broken}  ({kinds})", flush=True)
     return broken
 

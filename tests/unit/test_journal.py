@@ -368,3 +368,18 @@ def test_journals_of_another_state_or_damaged_ones_are_refused() -> None:
         parse_late(journal_bytes(STATE, ENTRIES) + journal_bytes(other, ENTRIES), "beside", STATE)
     with pytest.raises(StateError, match="damaged"):
         parse_late(journal_bytes(STATE, ENTRIES).replace(b"job_a", b"job_b"), "beside", STATE)
+
+
+def test_what_has_happened_is_known_also_when_it_cannot_be_written_any_more(path: Path) -> None:
+    """An outcome belongs into the state; an intent that is not written announces nothing."""
+
+    async def run() -> Journal:
+        journal = Journal.start(path, STATE)
+        await journal.append(intent("a"))
+        journal.close()
+        for entry in (intent("b"), submitted("a"), intent("c")):
+            with pytest.raises(StateError):
+                await journal.append(entry)
+        return journal
+
+    assert asyncio.run(run()).entries == [intent("a"), submitted("a")]
