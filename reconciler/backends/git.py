@@ -102,11 +102,11 @@ class GitRegister:
         if _NOTE not in files:
             hint = "give another ref; nothing was changed"
             raise StateError(f"{self} holds no document of reconciler: it has no {_NOTE}", hint)
-        parts = {key: self._file(commit, name) for key, name in _FILES.items() if name in files}
         try:
+            parts = {key: self._file(commit, name) for key, name in _FILES.items() if name in files}
             note = json.loads(self._file(commit, _NOTE))
             return decode_parts({**note, **parts}, str(self))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise StateError(f"{self} holds no document of reconciler: {error}") from error
 
     def _file(self, commit: str, name: str) -> str:

@@ -124,7 +124,7 @@ async def acquire(register: Register, lease: Lease, timeout: float, pace: Pace) 
             occupied = None
             holding = await _take(register, found, lease, pace)
             if isinstance(holding, Holding):
-                note = f"took over the lock of {held_by}: {_why(theirs)}" if over and held_by else None
+                note = one_line(f"took over the lock of {held_by}: {_why(theirs)}") if over and held_by else None
                 return holding, note
             if isinstance(holding, Occupied):
                 occupied, held_by = holding.found, holding.who

@@ -201,6 +201,29 @@ def test_a_server_that_lets_no_ref_go_back_has_a_commit_for_every_change(tmp_pat
     assert len(log(place)) == 3
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"README": b"somebody else's"},
+        {"lease.json": b"[" * 100_000},
+        {"lease.json": b"\xff"},
+        {"lease.json": b'{"lease": {"holder": "x", "seconds": -1}}'},
+        {"lease.json": b"{}", "state.json": b"\xff\xfe"},
+        {"lease.json": b'{"document": 2}'},
+    ],
+)
+def test_a_ref_that_holds_something_else_is_refused_and_left_alone(tmp_path: Path, files: dict[str, bytes]) -> None:
+    place, clone, register = clone_and_register(tmp_path)
+    for name, data in files.items():
+        (clone / name).write_bytes(data)
+    git("add", "--all", folder=clone)
+    git("commit", "--quiet", "-m", "not a state", folder=clone)
+    git("push", "--quiet", "origin", "HEAD:refs/reconciler/default", folder=clone)
+    with pytest.raises(StateError, match="holds no document of reconciler"):
+        register.read()
+    assert log(place) == ["not a state"]
+
+
 def test_neither_working_tree_nor_index_nor_branches_nor_hooks_have_to_do_with_it(tmp_path: Path) -> None:
     place, clone, register = clone_and_register(tmp_path)
     (clone / "work.txt").write_text("half done")
