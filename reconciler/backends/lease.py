@@ -17,7 +17,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from reconciler.backends.register import Document, Found, Lease, Lost, Occupied, Register, Unsure
@@ -58,7 +57,6 @@ def new_lease(command: str, seconds: float, run: str | None) -> Lease:
         holder=secrets.token_hex(16),
         seconds=seconds,
         renewed=now,
-        process=_process(os.getpid()) or "",
         pid=os.getpid(),
         host=socket.gethostname(),
         user=_user(),
@@ -75,28 +73,11 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _process(pid: int) -> str | None:
-    """What tells a process from every other one, on any machine; None when there is none, or it cannot be told."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = Path("/proc/self/ns/pid").readlink()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else f"{boot} {space} {pid} {fields[19]}"
-
-
-def ended(lease: Lease) -> bool:
-    """Whether its holder was a process of this machine that certainly runs no longer."""
-    here = _process(os.getpid())
-    if not here or not lease.process or lease.process.split()[:2] != here.split()[:2]:
-        return False
-    return _process(lease.pid) != lease.process
-
-
-async def acquire(register: Register, lease: Lease, timeout: float, pace: Pace) -> tuple[Holding, str | None]:
+async def acquire(
+    register: Register, lease: Lease, timeout: float, pace: Pace, dead: str = ""
+) -> tuple[Holding, str | None]:
     """Take the lock, and what to say about whoever had it and gave no sign of life. Waits at most `timeout` seconds,
-    but for one lease more when the note says that it was over long ago.
+    but for one lease more when the note says that it was over long ago. `dead` is a holder that certainly runs no more.
 
     Raises `StateLocked`, `StateUnavailable` and `StateError`.
     """
@@ -119,12 +100,17 @@ async def acquire(register: Register, lease: Lease, timeout: float, pace: Pace) 
             held_by = str(theirs)
         waited = pace.clock() - seen_at
         silent = waited >= (theirs.seconds if theirs else pace.lease)
-        over = silent or (theirs is not None and ended(theirs))
+        gone = bool(dead) and theirs is not None and theirs.holder == dead
+        over = silent or gone
         if over or (theirs is None and occupied is None):
             occupied = None
             holding = await _take(register, found, lease, pace)
             if isinstance(holding, Holding):
-                note = one_line(f"took over the lock of {held_by}: {_why(theirs)}") if over and held_by else None
+                note = (
+                    one_line(f"took over the lock of {held_by}: {_why(theirs, gone=gone)}")
+                    if over and held_by
+                    else None
+                )
                 return holding, note
             if isinstance(holding, Occupied):
                 occupied, held_by = holding.found, holding.who
@@ -140,8 +126,8 @@ async def acquire(register: Register, lease: Lease, timeout: float, pace: Pace) 
         await pace.sleep(min(1.0, pace.lease / 10))
 
 
-def _why(lease: Lease | None) -> str:
-    if lease is not None and ended(lease):
+def _why(lease: Lease | None, *, gone: bool) -> str:
+    if gone:
         return "that process runs no longer"
     return f"there was no sign of life for {lease.seconds if lease else SECONDS:g} s"
 

@@ -21,7 +21,6 @@ class Lease(BaseModel):
     holder: str
     seconds: float = Field(gt=0, le=86_400, description="It is over after this long without a change.")
     renewed: str = Field("", description="When it last changed, by the clock of its holder.")
-    process: str = Field("", description="Which process of which machine that is.")
     pid: int = 0
     host: str = ""
     user: str = ""

@@ -16,10 +16,11 @@ from reconciler.backends.lease import Holding, Pace, acquire, new_lease
 from reconciler.backends.register import Lost, Occupied, Register, Unsure
 from reconciler.backends.snapshot import Snapshot
 from reconciler.connect import ignore_in_git
-from reconciler.durable import make_folder, read_file, remove_file, replace_file
+from reconciler.durable import read_file, remove_file, replace_file
 from reconciler.errors import StateError, StateLocked
 from reconciler.job import State
 from reconciler.journal import Journal, journal_bytes
+from reconciler.lock import locked_when_free, on_network
 from reconciler.record import Intent
 from reconciler.report.replacements import log_text
 from reconciler.state import dumps, numbered
@@ -54,15 +55,30 @@ class SharedStore:
     @contextlib.asynccontextmanager
     async def locked(self, command: str, timeout: float) -> AsyncIterator[SharedHold]:
         lease = new_lease(command, self.pace.lease, self.run)
-        holding, note = await acquire(self.register, lease, timeout, self.pace)
-        hold = SharedHold(self, holding, lease.holder, command, (note,) if note else ())
-        try:
-            make_folder(self.aside.parent)
-            yield hold
-        except OSError as error:
-            raise StateError(f"{self.aside.parent} cannot be used: {error.strerror}") from error
-        finally:
-            holding.give_back(hold.message())
+        async with self._alone_here(command, timeout, lease.holder) as dead:
+            holding, note = await acquire(self.register, lease, timeout, self.pace, dead)
+            hold = SharedHold(self, holding, lease.holder, command, (note,) if note else ())
+            try:
+                yield hold
+            finally:
+                holding.give_back(hold.message())
+
+    @contextlib.asynccontextmanager
+    async def _alone_here(self, command: str, timeout: float, holder: str) -> AsyncIterator[str]:
+        """Hold the lock of this folder, and note the `holder`. Yields who was noted there: while a process runs it has
+        the lock of its folder, so that one has died, and its lease need not be waited for.
+        """
+        note = self.aside.with_name(f"{self.aside.name}.holder")
+        ignore_in_git(note.parent)
+        async with locked_when_free(self.aside.with_name(f"{self.aside.name}.lock"), command, timeout):
+            try:
+                dead = (read_file(note) or b"").decode("ascii", "replace")
+                replace_file(note, holder.encode())
+            except OSError as error:
+                raise StateError(f"{note} cannot be used: {error.strerror}") from error
+            yield "" if on_network(note.parent) else dead
+            with contextlib.suppress(OSError):
+                note.unlink()
 
 
 def _snapshot(state: str | None, journal: str, late: str, aside: dict[Path, bytes]) -> Snapshot:
@@ -152,7 +168,6 @@ class SharedHold:
         data = journal_bytes(self.started_for, self.journal.entries)
         self.journal = None
         path = self.store.aside.with_name(f"{self.store.aside.name}.{self.holder}.journal")
-        ignore_in_git(path.parent)
         kept = True
         try:
             replace_file(path, data)

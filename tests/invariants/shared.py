@@ -34,15 +34,13 @@ LEASE = 1.2
 
 
 class Striker(Killer):
-    """Counts the points of a runner, and kills or stops it at number `at`; `hidden`: nobody can tell that it died.
+    """Counts the points of a runner, and kills or stops it at number `at`.
     `blind`: it takes no last look at its lock, as if it were always struck between that and the request.
     """
 
-    def __init__(
-        self, at: int, signal_number: int = signal.SIGKILL, *, hidden: bool = False, blind: bool = False
-    ) -> None:
+    def __init__(self, at: int, signal_number: int = signal.SIGKILL, *, blind: bool = False) -> None:
         super().__init__(at)
-        self.signal_number, self.hidden, self.blind = signal_number, hidden, blind
+        self.signal_number, self.blind = signal_number, blind
 
     def point(self, *, disk: bool = False) -> None:
         self.count += 1
@@ -67,8 +65,6 @@ class Striker(Killer):
             return response
 
         httpx.AsyncHTTPTransport.handle_async_request = watched  # type: ignore[method-assign, assignment]
-        if self.hidden:
-            leases._process = lambda pid: None
         if self.blind:
             leases.Holding.may_send = lambda self: None  # type: ignore[method-assign]
 

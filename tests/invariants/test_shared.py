@@ -138,7 +138,7 @@ def test_a_stop_beyond_the_lease_at_every_point(make: Make, kind: str) -> None:
 def test_a_lock_whose_holder_died_elsewhere_is_taken_over_after_its_lease(make: Make, kind: str) -> None:
     trial = make(kind)
     trial.write(SPECS)
-    assert trial.finish(trial.start(0, Striker(14, hidden=True))) == -signal.SIGKILL
+    assert trial.finish(trial.start(0, Striker(14))) == -signal.SIGKILL
     began = time.monotonic()
     assert trial.finish(trial.start(1)) == 0, trial.said()
     assert time.monotonic() - began >= LEASE

@@ -35,7 +35,7 @@ def strike(dice: random.Random) -> Striker:
     """What happens to a runner: nothing, a kill, or a stop."""
     kind = dice.choice([None, signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])
     at = dice.randint(1, 90) if kind else 0
-    return Striker(at, kind or signal.SIGKILL, hidden=dice.random() < 0.3)
+    return Striker(at, kind or signal.SIGKILL)
 
 
 def together(trial: SharedTrial, dice: random.Random) -> Counter[str]:

@@ -17,8 +17,9 @@ from shared_places import in_git
 
 from reconciler.address import parse_address
 from reconciler.backends.git import GitRegister
-from reconciler.backends.lease import Holding, Pace, acquire, ended, new_lease
+from reconciler.backends.lease import Holding, Pace, acquire, new_lease
 from reconciler.backends.register import Document, Found, Unsure
+from reconciler.backends.shared import SharedStore
 from reconciler.errors import StateLocked, StateUnavailable
 
 SECONDS = 60.0
@@ -96,7 +97,7 @@ def test_a_lock_that_was_given_back_is_free(register: Make) -> None:
 def test_silence_for_a_whole_lease_and_no_less_gives_the_lock_away(register: Make) -> None:
     """By the waiter's own clock, whatever the holder's said."""
     clock = Clock()
-    take(register(), clock, process="elsewhere", renewed="2031-01-01T00:00:00Z")
+    take(register(), clock, renewed="2031-01-01T00:00:00Z")
     began = clock.now
     with pytest.raises(StateLocked):
         take(register(), clock, timeout=SECONDS - 2)
@@ -109,7 +110,7 @@ def test_silence_for_a_whole_lease_and_no_less_gives_the_lock_away(register: Mak
 
 def test_a_holder_that_shows_life_keeps_the_lock(register: Make) -> None:
     clock = Clock()
-    holding, _ = take(register(), clock, process="elsewhere")
+    holding, _ = take(register(), clock)
     beats = iter(range(10_000))
 
     def live() -> None:
@@ -124,31 +125,59 @@ def test_a_holder_that_shows_life_keeps_the_lock(register: Make) -> None:
 
 def test_a_lease_that_was_over_long_ago_by_its_note_is_waited_for_without_being_asked(register: Make) -> None:
     clock = Clock()
-    take(register(), clock, process="elsewhere", renewed="2020-01-01T00:00:00Z")
+    take(register(), clock, renewed="2020-01-01T00:00:00Z")
     _, note = take(register(), clock, timeout=0)
     assert note is not None
 
 
-def test_the_lock_of_a_process_of_this_machine_that_died_is_free_at_once(register: Make, tmp_path: Path) -> None:
-    code = "from reconciler.backends.lease import new_lease; print(new_lease('apply', 60, None).model_dump_json())"
-    dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    ours = new_lease("apply", 60.0, None)
-    assert not ended(ours)
-    theirs = type(ours).model_validate_json(dead)
-    assert ended(theirs)
-    assert not ended(theirs.model_copy(update={"process": "of another machine " + theirs.process}))
+def test_the_lock_of_a_holder_that_has_certainly_died_is_free_at_once(register: Make) -> None:
     clock = Clock()
-    take(register(), clock, **theirs.model_dump(exclude={"holder", "seconds"}))
+    first, _ = take(register(), clock)
+    lease = new_lease("apply", SECONDS, None)
+    held = first.document.lease
+    assert held is not None
+    with pytest.raises(StateLocked):
+        asyncio.run(acquire(register(), lease, 0, clock.pace(), dead="somebody else"))
     began = clock.now
-    _, note = take(register(), clock)
+    _, note = asyncio.run(acquire(register(), lease, 0, clock.pace(), dead=held.holder))
     assert clock.now == began
     assert note is not None
     assert "runs no longer" in note
 
 
+def test_only_a_process_that_died_in_the_same_folder_is_known_to_be_dead(register: Make, tmp_path: Path) -> None:
+    """What it noted there says who it was; the system freed the lock of the folder when it died."""
+    code = (
+        "import asyncio, os, sys\n"
+        "from pathlib import Path\n"
+        "from reconciler.address import parse_address\n"
+        "from reconciler.backends.open import open_store\n"
+        "async def hold():\n"
+        "    place = parse_address('git:refs/reconciler/default', None)\n"
+        "    store = open_store(place, Path(sys.argv[1]), Path(sys.argv[2]), os.environ)\n"
+        "    async with store.locked('apply', 0):\n"
+        "        os._exit(9)\n"
+        "asyncio.run(hold())\n"
+    )
+    here, elsewhere = tmp_path / "here" / "shared", tmp_path / "elsewhere" / "shared"
+    clone = tmp_path / "clone"
+    for _ in range(2):
+        died = subprocess.run([sys.executable, "-c", code, here, clone], capture_output=True, text=True, check=False)
+        assert died.returncode == 9, died.stderr
+
+    async def notes(aside: Path) -> tuple[str, ...]:
+        async with SharedStore(register(), aside, Pace(SECONDS)).locked("apply", 0) as hold:
+            return hold.notes
+
+    with pytest.raises(StateLocked):
+        asyncio.run(notes(elsewhere))
+    assert "runs no longer" in asyncio.run(notes(here))[0]
+    assert asyncio.run(notes(here)) == ()
+
+
 def test_whoever_was_taken_over_can_change_nothing_and_send_nothing(register: Make) -> None:
     clock = Clock()
-    first, _ = take(register(), clock, process="elsewhere")
+    first, _ = take(register(), clock)
     first.change("work", state="first")
     second, _ = take(register(), clock, timeout=2 * SECONDS)
     with pytest.raises(StateUnavailable):  # it cannot know yet, and does nothing all the same
@@ -201,7 +230,7 @@ def test_what_others_leave_beside_the_record_does_not_cost_the_lock(register: Ma
 
 
 def test_a_lease_is_renewed_while_its_holder_works(register: Make) -> None:
-    lease = new_lease("apply", 0.4, None).model_copy(update={"process": "elsewhere"})
+    lease = new_lease("apply", 0.4, None)
     pace = Pace(0.4)
     holding, _ = asyncio.run(acquire(register(), lease, 0, pace))
     serial = holding.document.serial
