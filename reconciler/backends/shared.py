@@ -159,7 +159,7 @@ class SharedHold:
         self.begun = whole
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing is open. A write that is under way adds what the state has by then: to fold it changes nothing."""
 
     def _rescued(self, error: StateError) -> StateError:
         """`error`, with where what the journal has went to, if it has anything to tell."""

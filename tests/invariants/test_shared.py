@@ -97,7 +97,7 @@ def sweep(make: Make, kind: str, signal_number: int, step: int, start: int = 1, 
     raise AssertionError
 
 
-def test_a_runner_that_is_killed_is_followed_at_once_on_the_same_machine(make: Make) -> None:
+def test_a_runner_that_is_killed_loses_and_doubles_nothing(make: Make) -> None:
     assert sweep(make, "terraform", signal.SIGKILL, 5, lag=2.0) > 2
 
 
