@@ -6,7 +6,8 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench bench-quick profiles bench-service conformance action
+.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
+	bench bench-quick profiles bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +69,9 @@ invariants: .venv/developing  ## Kill the client at every point, on every kind o
 
 torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
 	$(BIN)/python tests/invariants/torture.py --kills 10000
+
+torture-shared: .venv/developing  ## Three runners at once on every shared state, killed and stopped (ROUNDS=, SEED=)
+	$(BIN)/python tests/invariants/torture_shared.py --rounds $(or $(ROUNDS),300) $(if $(SEED),--seed $(SEED))
 
 kills: .venv/developing  ## Kill the service at every point, its workers, and both (ten minutes)
 	$(BIN)/python -m pytest -n auto tests/service/test_service_kills.py -m slow

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reconciler.address import is_address, of_environment
 from reconciler.check import Checker, Finding, Route, did_you_mean
 from reconciler.errors import Diagnostic, Location, SpecError, UsageError
 from reconciler.spec import Config
@@ -99,6 +100,8 @@ def _in_environment(config: dict[str, Any], asked: str | None) -> dict[str, Any]
 
 
 def _state_of(config: dict[str, Any], name: str, here: dict[str, Any]) -> str:
-    """The state file of an environment. Two never share one by accident: a state belongs to one endpoint."""
+    """The state of an environment. Two never share one by accident: a state belongs to one endpoint."""
+    if not here.get("state") and is_address(config.get("state", STATE)):
+        return of_environment(config["state"], name)
     state = Path(config.get("state", STATE))
     return str(here.get("state") or state.with_name(f"{state.stem}.{name}{state.suffix}"))

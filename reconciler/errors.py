@@ -92,7 +92,13 @@ class StateError(ReconcilerError):
 
 
 class StateLocked(StateError):
-    """Another process holds the lock of the state."""
+    """Another process holds the lock of the state, or has taken it over."""
+
+    exit_code = ExitCode.TRY_LATER
+
+
+class StateUnavailable(StateError):
+    """The place of a shared state could not be reached, or gave no usable answer."""
 
     exit_code = ExitCode.TRY_LATER
 

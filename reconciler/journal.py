@@ -15,14 +15,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from reconciler.durable import read_file, remove_file, replace_file
 from reconciler.errors import StateError
 from reconciler.job import State
-from reconciler.record import Entry, Intent
+from reconciler.record import Entry, Intent, NotSubmitted, Observed, Submitted
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
@@ -44,6 +44,8 @@ class Leftover:
 
     header: Header
     entries: tuple[Entry, ...]
+    late: tuple[Entry, ...] = ()
+    """What runs did that had lost the lock by then."""
 
 
 def read_journal(path: Path, state: State | None) -> Leftover | None:
@@ -55,7 +57,12 @@ def read_journal(path: Path, state: State | None) -> Leftover | None:
         data = read_file(path)
     except OSError as error:
         raise StateError(f"the journal {path} cannot be read: {error.strerror}") from error
-    records = _records(data or b"", path)
+    return parse_journal(data or b"", path, state)
+
+
+def parse_journal(data: bytes, path: Path | str, state: State | None) -> Leftover | None:
+    """The journal whose bytes are `data`, as `read_journal`; `path` is where people find it."""
+    records = _records(data, path)
     if not records:
         return None
     try:
@@ -69,7 +76,19 @@ def read_journal(path: Path, state: State | None) -> Leftover | None:
     return Leftover(header, entries)
 
 
-def _records(data: bytes, path: Path) -> list[dict[str, Any]]:
+def parse_late(data: bytes, path: Path | str, state: State | None) -> tuple[Entry, ...]:
+    """The entries of whole journals that lie one behind the other, as runs left them that had lost the lock."""
+    journals: list[bytes] = []
+    for line in data.splitlines(keepends=True):
+        record = _records(line, path)
+        if record and "journal" in record[0]:
+            journals.append(b"")
+        journals[-1:] = [(journals or [b""])[-1] + line]
+    found = [parse_journal(each, path, state) for each in journals]
+    return tuple(entry for leftover in found if leftover for entry in leftover.entries)
+
+
+def _records(data: bytes, path: Path | str) -> list[dict[str, Any]]:
     lines = data.split(b"\n")
     records = []
     for number, line in enumerate(lines, 1):
@@ -91,7 +110,7 @@ def _records(data: bytes, path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _belongs(header: Header, state: State | None, path: Path) -> None:
+def _belongs(header: Header, state: State | None, path: Path | str) -> None:
     keep = "it may name jobs that no state knows: find its state, or look at its lines before you remove it"
     if state is None:
         raise StateError(f"there is a journal {path}, but no state that it belongs to", f"restore the state; {keep}")
@@ -118,17 +137,55 @@ def _line(body: BaseModel) -> bytes:
     return f'{{"crc":"{_checksum(text)}","entry":{text}}}\n'.encode()
 
 
+def journal_bytes(state: State, entries: Sequence[Entry]) -> bytes:
+    """A whole journal for `state`: its header and `entries`."""
+    header = Header(lineage=state.lineage, serial=state.serial, endpoint=state.endpoint)
+    return b"".join([_line(header), *map(_line, entries)])
+
+
+class Sink(Protocol):
+    """Where an open journal is written."""
+
+    def write(self, data: bytes) -> None:
+        """Add `data`, and return when a crash cannot take it back. Raises OSError or `StateError`."""
+
+    def close(self) -> None:
+        """Let go of it; what was written stays. Waits for a write that is under way."""
+
+
+class FileSink:
+    """A journal on the disk."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._writing = threading.Lock()
+
+    def write(self, data: bytes) -> None:
+        with self._writing:  # a descriptor that was closed meanwhile may be another file's by now
+            if self._descriptor < 0:
+                raise OSError(errno.EBADF, "it is closed")
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        with self._writing:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            self._descriptor = -1
+
+
 class Journal:
     """An open journal. Appends that wait for the disk at the same time share one sync."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path | str, sink: Sink, carried: Sequence[Intent] = ()) -> None:
         self._path = path
-        self._descriptor = descriptor
-        self._writing = threading.Lock()
+        self._sink = sink
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
         self._broken: StateError | None = None
-        self.entries: list[Entry] = []
+        self.entries: list[Entry] = list(carried)
 
     @classmethod
     def start(cls, path: Path, state: State, carried: Sequence[Intent] = ()) -> Journal:
@@ -136,19 +193,19 @@ class Journal:
 
         Raises `StateError` when it cannot be written: before anything was submitted.
         """
-        header = Header(lineage=state.lineage, serial=state.serial, endpoint=state.endpoint)
         try:
-            replace_file(path, b"".join([_line(header), *map(_line, carried)]))
-            journal = cls(path, os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW))
+            replace_file(path, journal_bytes(state, carried))
+            sink = FileSink(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW))
         except OSError as error:
             message = f"the journal {path} cannot be written: {error.strerror}"
             raise StateError(message, "nothing was submitted; make room or make the folder writable") from error
-        journal.entries.extend(carried)
-        return journal
+        return cls(path, sink, carried)
 
     async def append(self, entry: Entry) -> None:
         """Add `entry`, and return when it is on the disk. Raises `StateError`; after that every append does."""
         if self._broken:
+            if isinstance(entry, Submitted | NotSubmitted | Observed):
+                self.entries.append(entry)  # it has happened, whether it can be written down or not
             raise self._broken
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((_line(entry), done))
@@ -166,7 +223,10 @@ class Journal:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                await asyncio.to_thread(self._write, b"".join(line for line, _ in batch))
+                await asyncio.to_thread(self._sink.write, b"".join(line for line, _ in batch))
+            except StateError as error:
+                self._broken = error
+                batch, self._waiting = [*batch, *self._waiting], []
             except (OSError, RuntimeError) as error:  # RuntimeError: Python is on its way out and starts no threads
                 # A failed sync must not be tried again: the pages may be gone and look clean.
                 self._broken = StateError(
@@ -182,21 +242,9 @@ class Journal:
                 else:
                     done.set_result(None)
 
-    def _write(self, data: bytes) -> None:
-        with self._writing:  # a descriptor that was closed meanwhile may be another file's by now
-            if self._descriptor < 0:
-                raise OSError(errno.EBADF, "it is closed")
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-            os.fsync(self._descriptor)
-
     def close(self) -> None:
-        """Release the file; it stays on the disk. Waits for a write that is under way."""
-        with self._writing:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor = -1
+        """Let go of what it is written to; what was written stays. Waits for a write that is under way."""
+        self._sink.close()
 
 
 def finish(path: Path, state: State, unresolved: Sequence[Intent]) -> None:

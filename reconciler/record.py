@@ -7,7 +7,7 @@ by the same code.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -31,6 +31,9 @@ from reconciler.job import (
 )
 
 _NAMESPACE = uuid.UUID("9d4f1c1e-6a63-4f0e-8f4b-2c8f5d3b7a10")
+
+STRAY = "made by a run that had lost its lock"
+"""The reason in the history for a job that was one too many."""
 
 
 def token(lineage: str, name: str, generation: int) -> str:
@@ -176,6 +179,8 @@ class Folded:
 
     state: State
     unresolved: tuple[Intent, ...]
+    strays: tuple[Submitted, ...] = ()
+    """Jobs that were made a second time, by runs that had lost the lock."""
 
 
 def fold(state: State, entries: Iterable[Entry]) -> Folded:
@@ -206,6 +211,39 @@ def fold(state: State, entries: Iterable[Entry]) -> Folded:
                 _update(entry, jobs)
     changed = state.model_copy(update={"jobs": jobs, "generations": generations})
     return Folded(changed, tuple(open_intents.values()))
+
+
+def merge(state: State, entries: Iterable[Entry], late: Sequence[Entry]) -> Folded:
+    """Fold `entries`, and then what runs did that had lost the lock. A job of theirs for which there is another one by
+    now goes to the history of its record, and to `strays`, as does one whose record is gone: nothing is forgotten.
+    """
+    folded = fold(state, [*entries, *late])
+    jobs = dict(folded.state.jobs)
+    intents = {entry.token: entry for entry in late if isinstance(entry, Intent)}
+    known = {r.job_id for r in jobs.values()} | {p.job_id for r in jobs.values() for p in r.history}
+    strays = []
+    for entry in late:
+        record, intent = jobs.get(entry.name), intents.get(getattr(entry, "token", ""))
+        if not isinstance(entry, Submitted) or entry.job_id in known or intent is None:
+            continue
+        known.add(entry.job_id)
+        strays.append(entry)
+        if record is None:
+            continue
+        past = PastJob(
+            job_id=entry.job_id,
+            fingerprint=intent.fingerprint,
+            status=_status(entry.job),
+            submitted_at=intent.at,
+            reason=STRAY,
+            request=intent.request,
+            spec_path=intent.spec_path,
+            line=intent.line,
+            source=intent.source,
+            why=intent.why,
+        )
+        jobs[entry.name] = record.model_copy(update={"history": (*record.history, past)})
+    return Folded(folded.state.model_copy(update={"jobs": jobs}), folded.unresolved, tuple(strays))
 
 
 def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) -> RecordedJob:

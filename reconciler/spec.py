@@ -207,7 +207,7 @@ class _Overridable(_Written):
         default_factory=dict, description="Values for `${{ vars.NAME }}` in specs.", json_schema_extra=_NO_OTHERS
     )
     endpoint: str | None = Field(None, description="Base URL of the platform, or `local`.")
-    state: str | None = Field(None, description="The state file.")
+    state: str | None = Field(None, description="The state: a file, git:, s3://…, gs://…, az://… or https://….")
     reconcile: Defaults | None = Field(None, description="Policies of jobs that do not have their own.")
     max_submissions: _Limit | None = Field(
         None,

@@ -33,12 +33,17 @@ def read_state(path: Path) -> State | None:
 
     Raises `StateError` for anything that is not a whole state of this version, naming the line where it can.
     """
+    data = read_bytes(path)
+    return None if data is None else parse_state(data, path)
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """What `path` holds; None when there is no such file. Raises `StateError`."""
     try:
-        data = read_file(path)
+        return read_file(path)
     except OSError as error:
         hint = "give the file itself with --state, not a link to it" if path.is_symlink() else None
         raise StateError(f"the state {path} cannot be read: {error.strerror}", hint) from error
-    return None if data is None else _parse(data, path)
 
 
 def refuse_foreign(path: Path) -> None:
@@ -54,7 +59,8 @@ def refuse_foreign(path: Path) -> None:
         raise StateError(f"{path} can be changed by everybody on this machine", f"chmod 600 {path}")
 
 
-def _parse(data: bytes, path: Path) -> State:
+def parse_state(data: bytes, path: Path | str) -> State:
+    """The state whose bytes are `data`, as `read_state`; `path` is where people find it."""
     if not data.strip():
         raise StateError(f"the state {path} is empty", _WAY_OUT)
     if conflict := _CONFLICT.search(data):
@@ -117,16 +123,28 @@ def save(path: Path, before: State | None, after: State) -> State:
 
     Raises `StateError` when it cannot be written; then the file is as it was.
     """
-    if before is not None:
-        if before == after.model_copy(update={"serial": before.serial}):
-            return before
-        after = after.model_copy(update={"serial": before.serial + 1})
+    after = numbered(before, after)
+    if after is not before:
+        write_state(path, after)
+    return after
+
+
+def write_state(path: Path, state: State) -> None:
+    """Put `state` in place of what `path` holds. Raises `StateError`; then the file is as it was."""
     try:
         make_folder(path.parent)
-        replace_file(path, dumps(after))
+        replace_file(path, dumps(state))
     except OSError as error:
         raise StateError(f"the state {path} cannot be written: {error.strerror}", _hint(error)) from error
-    return after
+
+
+def numbered(before: State | None, after: State) -> State:
+    """`after` with the serial that follows that of `before`; `before` itself when `after` says nothing new."""
+    if before is None:
+        return after
+    if before == after.model_copy(update={"serial": before.serial}):
+        return before
+    return after.model_copy(update={"serial": before.serial + 1})
 
 
 def _hint(error: OSError) -> str:

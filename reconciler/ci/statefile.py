@@ -156,15 +156,19 @@ def _branch(runner: Runner) -> str:
     return branch
 
 
-def _paths(runner: Runner, repository: Repository) -> tuple[str, str]:
-    """The state and its journal, relative to the top of the repository."""
+def _paths(runner: Runner, repository: Repository) -> tuple[str, ...]:
+    """The state and its journal, relative to the top of the repository; nothing when the state lies at a place that
+    is shared, where apply reads and writes it by itself.
+    """
+    from reconciler.address import is_address
     from reconciler.config import read_config
     from reconciler.reconcile.settings import Settings
 
-    chosen = runner.input("state") or runner.environment.get("RECONCILER_STATE")
-    state = runner.folder.resolve() / (
-        chosen or read_config(runner.folder, runner.environment_name).get("state") or ".reconciler/state.json"
-    )
+    chosen: str | None = runner.input("state") or runner.environment.get("RECONCILER_STATE")
+    chosen = chosen or read_config(runner.folder, runner.environment_name).get("state") or ".reconciler/state.json"
+    if is_address(chosen):
+        return ()
+    state = runner.folder.resolve() / chosen
     try:
         path = state.parent.resolve().relative_to(repository.top.resolve()) / state.name
     except ValueError as error:

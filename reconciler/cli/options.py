@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from reconciler.durations import seconds
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
+    from reconciler.address import Address
     from reconciler.reconcile import Settings
 
 
@@ -43,7 +45,11 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
         help="The platform's base URL, or 'local': the embedded service, in this process.",
     ),
     "environment": click.option("--environment", metavar="NAME", help="One of the environments in reconciler.yaml."),
-    "state": click.option("--state", metavar="FILE", help="The state file.  [default: .reconciler/state.json]"),
+    "state": click.option(
+        "--state",
+        metavar="PLACE",
+        help="A file, or git:, s3://…, gs://…, az://…, https://…  [default: .reconciler/state.json]",
+    ),
     "output_format": click.option(
         "--format",
         "output_format",
@@ -104,13 +110,16 @@ class Options:
 
         config = read_config(Path.cwd(), self.environment)
         endpoint = self.endpoint or config.get("endpoint") or PLATFORM
-        state = Path(self.state or config.get("state") or STATE)
+        environment = config.get("environment")
+        state, address = place_of(self.state or config.get("state") or STATE, environment)
         above = config_above(Path.cwd())
-        if above and not state.exists():
+        if above and address is None and not state.exists():
             self._warn_of_defaults(command, above)
         return Settings(
             root=Path.cwd(),
             state=state,
+            address=address,
+            lease=_duration(os.environ.get("RECONCILER_LEASE") or "60s"),
             endpoint=LOCAL if endpoint == LOCAL else normalise_endpoint(endpoint),
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             parallelism=self.parallelism or config.get("parallelism") or 16,
@@ -120,9 +129,9 @@ class Options:
             allow_http=os.environ.get("RECONCILER_ALLOW_HTTP", "") in ("1", "true"),
             specs=specs_path(None),
             command=command,
-            environment=config.get("environment"),
+            environment=environment,
             config_above=above,
-            siblings=tuple(Path(path) for path in config.get("siblings", ())),
+            siblings=tuple(there or file for file, there in (place_of(s, None) for s in config.get("siblings", ()))),
             vars=config.get("vars", {}),
             environ=os.environ,
             policies=config.get("reconcile", {}),
@@ -152,6 +161,19 @@ def _duration(text: str) -> float:
         return Duration().convert(text, None, None)
     except click.BadParameter as error:
         raise UsageError(error.message) from error
+
+
+def place_of(text: str, environment: str | None) -> tuple[Path, Address | None]:
+    """The state file that `text` names; for the address of a shared state, what this machine keeps of it, and the
+    address. Raises `UsageError`.
+    """
+    from reconciler.address import parse_address
+
+    address = parse_address(text, environment)
+    if address is None:
+        return Path(text), None
+    known = hashlib.sha256(f"{address.place}#{address.key}".encode()).hexdigest()[:12]
+    return Path(".reconciler", f"shared-{known}"), address
 
 
 def specs_path(path: str | None) -> Path:

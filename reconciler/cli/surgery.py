@@ -10,6 +10,7 @@ import click
 from reconciler.cli.byhand import UNPROTECT, YES, by_hand_options, carried_out
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import note, paint, show
+from reconciler.cli.places import migrate, pull, push
 from reconciler.errors import ExitCode
 
 
@@ -90,3 +91,7 @@ def rm(options: Options, names: tuple[str, ...], yes: bool, **how: Any) -> int: 
     settings = options.settings("state rm")
     work = partial(forget, settings, [specs_path(None)], names, by_hand_options(how))
     return carried_out(options, settings, yes, work)
+
+
+for command in (pull, push, migrate):
+    state.add_command(command)

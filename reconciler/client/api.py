@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from reconciler.client import uploads, wire
-from reconciler.client.transport import NoAnswer, NotSent, Transport
+from reconciler.client.transport import NoAnswer, NotAllowed, NotSent, Transport
 from reconciler.errors import PlatformError, PlatformUnavailable
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, Unreachable, Upload
 from reconciler.secrets import Secrets
@@ -56,6 +56,10 @@ class Client:
     def _job(self, value: Any) -> ObservedJob | None:
         return wire.job(self.secrets.hide(value))
 
+    def only_while(self, may_send: Callable[[], None]) -> None:
+        """Ask `may_send` right before each request that acts: what it raises keeps the request from being sent."""
+        self._transport.may_send = may_send
+
     def platform_now(self) -> datetime | None:
         """The platform's clock, if an answer has told it."""
         return self._transport.platform_now()
@@ -72,7 +76,7 @@ class Client:
             headers = {"idempotency-key": token}
             filled = self.secrets.fill({"name": name, **request})
             response = await self._transport.submit("/batch/jobs", filled, headers)
-        except NotSent as error:
+        except (NotSent, NotAllowed) as error:
             return Refused(error)
         except NoAnswer as error:
             return Unknown(error.message)

@@ -24,7 +24,7 @@ from reconciler.client import wire
 from reconciler.client.lanes import Lanes
 from reconciler.client.pace import Pace
 from reconciler.client.patience import Patience, Retries, Timing
-from reconciler.errors import PlatformError, PlatformUnavailable, UsageError
+from reconciler.errors import PlatformError, PlatformUnavailable, ReconcilerError, UsageError
 
 BODY_LIMIT = 64 << 20
 """Bytes of an answer that is JSON, after decompression."""
@@ -61,6 +61,10 @@ def is_loopback(host: str) -> bool:
 
 class NotSent(PlatformUnavailable):
     """The request certainly did not reach the platform."""
+
+
+class NotAllowed(PlatformUnavailable):
+    """The request was not sent, since whoever asked for it has lost the right to act meanwhile."""
 
 
 class NoAnswer(PlatformUnavailable):
@@ -133,6 +137,8 @@ class Transport:
         self._clock_offset: timedelta | None = None
         self._limits = limits = httpx.Limits(max_connections=parallelism, max_keepalive_connections=parallelism)
         self._storage: httpx.AsyncClient | None = None
+        self.may_send: Callable[[], None] | None = None
+        """Raises `ReconcilerError` when nothing that acts must be sent any longer."""
         self._http = httpx.AsyncClient(
             transport=_own_transport(base, app),
             timeout=_TIMEOUT,
@@ -213,8 +219,11 @@ class Transport:
         seconds: float = REQUEST_TIMEOUT,
         **request: Any,
     ) -> Response:
-        """One attempt. Raises `NotSent` or `NoAnswer`, and OSError for a file that cannot be read."""
+        """One attempt. Raises `NotSent`, `NotAllowed` or `NoAnswer`, and OSError for a file that cannot be read."""
         what = f"{method} {self._base}{path}"
+        acts = method == "POST" and self.may_send is not None
+        if acts:
+            self._refuse_to_act()
         files = make_files() if make_files else None
         try:
             built = self._http.build_request(
@@ -223,11 +232,26 @@ class Transport:
                 headers={**self._auth(), **(headers or {})},
                 files=files,
                 timeout=_waiting(seconds),
+                extensions={"trace": self._before_sending} if acts else {},
                 **request,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise NotSent(f"{what}: cannot be asked: {self._redacted(_reason(error))}") from error
         return await self._exchange(self._http, built, what, None if files else seconds, note=self._note_clock)
+
+    async def _before_sending(self, event: str, _: Mapping[str, Any]) -> None:
+        """The last moments: a connection is there, and what makes the request whole has not been written. A request
+        whose body does not come is not processed.
+        """
+        if event in ("http11.send_request_headers.started", "http11.send_request_body.started"):
+            self._refuse_to_act()
+
+    def _refuse_to_act(self) -> None:
+        try:
+            if self.may_send is not None:
+                self.may_send()
+        except ReconcilerError as error:
+            raise NotAllowed(error.message, error.hint) from error
 
     async def _exchange(
         self,
@@ -237,7 +261,7 @@ class Transport:
         seconds: float | None,
         note: Callable[[httpx.Response], None] = lambda raw: None,
     ) -> Response:
-        """Send `built`, and read its answer within `seconds`. Raises `NotSent` or `NoAnswer`."""
+        """Send `built`, and read its answer within `seconds`. Raises `NotSent`, `NotAllowed` or `NoAnswer`."""
         try:
             async with (
                 self._pace.turn() as round_,

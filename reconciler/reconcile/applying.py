@@ -16,7 +16,6 @@ from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.facts import Facts, PlanOptions
 from reconciler.foresight import Foresight, tells_files
 from reconciler.job import DesiredJob, FailureLog, RecordedJob, Source, State, Unreachable
-from reconciler.journal import Journal
 from reconciler.plan import make_plan, named
 from reconciler.policies import CLOCKED, ends_by_the_clock
 from reconciler.reconcile.failures import read_failures
@@ -27,7 +26,7 @@ from reconciler.reconcile.watching import Hooks, observation_entries, watch_reco
 from reconciler.record import NotSubmitted, Protected, Submitted, fold
 from reconciler.settle import known_ids
 from reconciler.signals import Stop
-from reconciler.state import dumps, save
+from reconciler.state import dumps
 from reconciler.uploading import Uploading
 from reconciler.waits import until_then
 
@@ -253,12 +252,12 @@ async def one_round(
     settings = session.settings
     if session.on_disk is None:
         # The lineage is on the disk before the first intent is: a journal without its state could not be settled.
-        session.on_disk = session.state = save(settings.state, None, session.state)
-    session.still_locked()
+        session.on_disk = session.state = session.hold.save(None, session.state, ())
+    session.hold.check()
     reserve_room(settings.state.parent, session.state, actions)
     if any(a.action in SUBMITS for a in actions):
         await session.client.learn_clock()
-    journal = Journal.start(settings.journal, session.state, session.intents)
+    journal = session.hold.start_journal(session.state, session.intents)
     outcomes: dict[str, Outcome] = {}
 
     def done(outcome: Outcome) -> None:

@@ -27,13 +27,12 @@ from reconciler.load import Loaded, diagnostic_order, load
 from reconciler.observe import identical, in_flight, last_seen, observe
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
-from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
+from reconciler.reconcile.session import folded_record, hidden, open_names, read_other, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
 from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
-from reconciler.state import read_state
 from reconciler.transfer import as_sent
 
 _NOT_THERE = frozenset({"no-specs", "no-such-path"})
@@ -240,8 +239,9 @@ CANNOT_LIST = frozenset({404, 405, 501})
 def _recorded_elsewhere(settings: Settings) -> frozenset[str]:
     """The jobs of the other environments: the same spec may ask for the same job in each of them."""
     ids: frozenset[str] = frozenset()
-    for path in settings.siblings:
-        if path != settings.state and (state := read_state(path)) is not None:
+    ours = settings.address or settings.state
+    for place in settings.siblings:
+        if place != ours and (state := read_other(settings, place)) is not None:
             ids |= known_ids(state)
     return ids
 

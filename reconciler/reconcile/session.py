@@ -4,58 +4,70 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from reconciler.address import Address
+from reconciler.backends import Hold, Snapshot, open_store
 from reconciler.client import Client
 from reconciler.connect import LOCAL
-from reconciler.durable import remove_leftovers
-from reconciler.errors import StateError
+from reconciler.errors import StateError, StateLocked
 from reconciler.job import DesiredJob, JsonObject, State
-from reconciler.journal import Leftover, finish, read_journal
-from reconciler.lock import locked_when_free
+from reconciler.journal import Header, Leftover, parse_journal, parse_late
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
+from reconciler.reconcile.withdrawing import withdraw
+from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold, merge
 from reconciler.secrets import Secrets
 from reconciler.settle import settle
-from reconciler.state import new_state, read_state, refuse_foreign, save
+from reconciler.state import new_state, parse_state
 
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
-    """What the state file and the journal hold. Raises `StateError` when they are not to be used with this endpoint."""
-    while True:
-        state = read_state(settings.state)
-        try:
-            leftover = _read_journal(settings, state)
-        except StateError:
-            if read_state(settings.state) == state:
-                raise
-            continue  # an apply moved on between the two: read again
-        if leftover is None or read_state(settings.state) == state:
-            return state, leftover
+    """What the state and the journal hold. Raises `StateError` when they are not to be used with this endpoint."""
+    store = settings.store()
+    return _parsed(settings, str(store), store.snapshot())
 
 
-def _read_journal(settings: Settings, state: State | None) -> Leftover | None:
+def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | None, Leftover | None]:
+    state = None if taken.state is None else parse_state(taken.state, where)
+    ours = state
     if state is not None and state.endpoint != settings.endpoint:
         if not settings.allow_endpoint_change:
             hint = (
                 "give each endpoint a --state of its own; --allow-endpoint-change moves this one on purpose, "
                 "but jobs that have ended are not looked for there"
             )
-            raise StateError(f"the state {settings.state} belongs to {state.endpoint}, not {settings.endpoint}", hint)
-        state = state.model_copy(update={"endpoint": settings.endpoint})
-    return read_journal(settings.journal, state)
+            raise StateError(f"the state {where} belongs to {state.endpoint}, not {settings.endpoint}", hint)
+        ours = state.model_copy(update={"endpoint": settings.endpoint})
+    journal = str(settings.journal) if settings.address is None else where
+    leftover = parse_journal(taken.journal, journal, ours)
+    late = tuple(entry for data in taken.late for entry in parse_late(data, journal, ours))
+    if late and ours is not None:
+        header = (
+            leftover.header if leftover else Header(lineage=ours.lineage, serial=ours.serial, endpoint=ours.endpoint)
+        )
+        leftover = Leftover(header, leftover.entries if leftover else (), late)
+    return state, leftover
+
+
+def read_other(settings: Settings, place: Path | Address) -> State | None:
+    """The state of another environment. Raises `StateError`."""
+    address = place if isinstance(place, Address) else None
+    store = open_store(address, settings.state if address else Path(str(place)), settings.root, settings.environ)
+    data = store.snapshot().state
+    return None if data is None else parse_state(data, str(store))
 
 
 def folded_record(state: State | None, leftover: Leftover | None, settings: Settings) -> Folded:
     """The record with what an interrupted run left in the journal; a new state when there is none."""
     base = state.model_copy(update={"endpoint": settings.endpoint}) if state else new_state(settings.endpoint)
-    return fold(base, leftover.entries if leftover else ())
+    return merge(base, leftover.entries, leftover.late) if leftover else fold(base, ())
 
 
 @dataclass(slots=True)
 class Session:
-    """The record, held under its lock. `on_disk` is what the state file holds."""
+    """The record, held under its lock. `on_disk` is what its place holds."""
 
     settings: Settings
     client: Client
@@ -63,17 +75,16 @@ class Session:
     on_disk: State | None
     unresolved: dict[str, str]
     intents: tuple[Intent, ...]
-    still_locked: Callable[[], None] = lambda: None
+    hold: Hold
     notes: tuple[str, ...] = ()
 
     def save(self, state: State) -> None:
         """Write `state` if it says something new, then remove the journal, but for what is still unknown."""
-        self.still_locked()
+        self.hold.check()
         if self.on_disk is None and not state.jobs and not state.generations:
             self.state = state
             return
-        self.on_disk = self.state = save(self.settings.state, self.on_disk, state)
-        finish(self.settings.journal, self.state, self.intents)
+        self.on_disk = self.state = self.hold.save(self.on_disk, state, self.intents)
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Fold `entries`, outcomes of open intents among them, and save."""
@@ -85,20 +96,41 @@ class Session:
 @contextlib.asynccontextmanager
 async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
     """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
-    async with locked_when_free(settings.lock, settings.command, settings.lock_timeout) as still_locked:
-        for path in (settings.state, settings.journal):
-            refuse_foreign(path)
-            remove_leftovers(path)
-        state, leftover = read_record(settings)
+    store = settings.store()
+    async with store.locked(settings.command, settings.lock_timeout) as hold:
+        state, leftover = _parsed(settings, str(store), hold.snapshot())
         folded = folded_record(state, leftover, settings)
         async with settings.connect(run_jobs=run_jobs) as client:
             client.secrets = hidden(settings, {}, folded.state, folded.unresolved)
-            session = Session(settings, client, folded.state, state, {}, folded.unresolved, still_locked)
+            if settings.address is not None:
+                client.only_while(hold.may_send)
+            session = Session(settings, client, folded.state, state, {}, folded.unresolved, hold, hold.notes)
+            if folded.strays:
+                session.state, told = await withdraw(client, folded)
+                session.notes += told
             if leftover is not None:
                 await settle_open(session)
             elif state is not None and state.endpoint != settings.endpoint:
                 session.save(session.state)
-            yield session
+            try:
+                yield session
+            except StateLocked as lost:
+                if settings.address is None:
+                    raise
+                client.only_while(lambda: None)  # what is one too many is ours alone
+                raise await _after_loss(settings, client, lost) from lost
+
+
+async def _after_loss(settings: Settings, client: Client, lost: StateLocked) -> StateLocked:
+    """The lock went to another run while this one worked. If that one made a job that this one had made as well, ours
+    is withdrawn at once, and `lost` says so. If it has not yet, the next run sees to it.
+    """
+    try:
+        state, leftover = read_record(settings)
+        _, told = await withdraw(client, folded_record(state, leftover, settings))
+    except StateError:
+        return lost
+    return StateLocked("; ".join([lost.message, *told]), lost.hint, lost.details)
 
 
 def hidden(

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from reconciler.address import Address
+from reconciler.backends import Store, beside, open_store
 from reconciler.client import Client
 from reconciler.client.patience import Timing
 from reconciler.connect import connect
@@ -21,6 +23,7 @@ class Settings:
 
     root: Path
     state: Path
+    """The state file; with an `address`, the beginning of the names of what is kept on this machine."""
     endpoint: str
     key: str | None = field(default=None, repr=False)
     parallelism: int = 16
@@ -34,8 +37,12 @@ class Settings:
     environment: str | None = None
     config_above: str | None = None
     """The folder above with a `reconciler.yaml`, where the working directory has none: it may be what is meant."""
-    siblings: tuple[Path, ...] = ()
-    """State files of the other environments: jobs that they record are not ours."""
+    address: Address | None = None
+    """Where the state lies that many machines share; None for the file."""
+    lease: float = 60.0
+    """How long a lock of a shared state lasts without a sign of life of its holder."""
+    siblings: tuple[Path | Address, ...] = ()
+    """States of the other environments: jobs that they record are not ours."""
     vars: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The environment of the process: what `${{ env.NAME }}` in specs stands for."""
@@ -43,18 +50,14 @@ class Settings:
     """What `reconcile` in specs is laid over."""
     timing: Timing = Timing()
 
+    def store(self) -> Store:
+        """Where the record lies. Raises `UsageError` when it cannot be used here."""
+        return open_store(self.address, self.state, self.root, self.environ, self.lease)
+
     @property
     def journal(self) -> Path:
-        return self._beside(".journal")
-
-    @property
-    def lock(self) -> Path:
-        return self._beside(".lock")
-
-    def _beside(self, suffix: str) -> Path:
-        """`state.json` has `state.journal`; a state with any other name keeps its whole name: no two share a lock."""
-        path = self.state
-        return path.with_suffix(suffix) if path.suffix == ".json" else path.with_name(path.name + suffix)
+        """The journal beside a state file."""
+        return beside(self.state, ".journal")
 
     def now(self) -> datetime:
         return self.timing.now()

@@ -24,7 +24,7 @@ class GitServer:
 def git_over_http(folder: Path, user: str, password: str) -> Iterator[GitServer]:
     """Serve the repositories in `folder`."""
     known = GitServer()
-    wanted = "basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    wanted = base64.b64encode(f"{user}:{password}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -37,7 +37,8 @@ def git_over_http(folder: Path, user: str, password: str) -> Iterator[GitServer]
             self._serve(self.rfile.read(int(self.headers.get("content-length") or 0)))
 
         def _serve(self, body: bytes) -> None:
-            if self.headers.get_all("authorization") != [wanted]:
+            given = [value.split(" ", 1) for value in self.headers.get_all("authorization") or ()]
+            if [(scheme.lower(), *rest) for scheme, *rest in given] != [("basic", wanted)]:
                 known.refused += 1
                 self.send_response(401)
                 self.send_header("www-authenticate", "Basic")

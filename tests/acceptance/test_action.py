@@ -354,6 +354,20 @@ def test_a_push_to_the_default_branch_applies_and_pushes_the_state(world: World)
     assert world.requests("POST /v0.5/batch/jobs") == 1
 
 
+@pytest.mark.parametrize("commit_state", ["false", "true"])
+def test_a_state_at_a_ref_is_read_and_pushed_by_apply_itself(world: World, commit_state: str) -> None:
+    """The branch gets no commit, and the next run, in a new checkout, finds what was done."""
+    for name in ("one", "two"):
+        ran = world.push(world.checkout(name), commit_state=commit_state, state="git:refs/reconciler/ci")
+        assert ran.ok, ran.log
+    assert ran.outputs["changes"] == "false"
+    assert git(world.remote, "rev-list", "--count", "main") == "1"
+    assert list(json.loads(git(world.remote, "show", "refs/reconciler/ci:state.json"))["jobs"]) == ["alpha"]
+    assert git(world.remote, "log", "--format=%s", "refs/reconciler/ci") == "apply: 1 new, serial 2"
+    assert "/octo/jobs/actions/runs/" in git(world.remote, "log", "--format=%b", "refs/reconciler/ci")
+    assert world.requests("POST /v0.5/batch/jobs") == 1
+
+
 @slow
 def test_an_environment_has_a_state_of_its_own(world: World) -> None:
     world.commit({"reconciler.yaml": "environments:\n  staging: {state: .reconciler/staging.json}\n"})

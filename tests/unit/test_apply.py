@@ -19,7 +19,7 @@ from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.client import Client, Transport
 from reconciler.facts import Facts
 from reconciler.job import Source, Upload
-from reconciler.journal import Journal
+from reconciler.journal import FileSink, Journal
 from reconciler.plan import make_plan
 from reconciler.record import Intent, NotSubmitted, Submitted, fold, token
 from reconciler.service.embedded import embedded
@@ -55,7 +55,8 @@ class Scene:
                 self.journal = Journal.start(self.folder / "state.journal", self.state)
                 if not self.writable:
                     # Writing through a descriptor that is open for reading fails as a full disk does: with OSError.
-                    os.dup2(os.open(self.folder / "state.journal", os.O_RDONLY), self.journal._descriptor)
+                    readable = os.open(self.folder / "state.journal", os.O_RDONLY)
+                    self.journal = Journal(self.folder / "state.journal", FileSink(readable))
                 tools = Tools(
                     client=Client(transport),
                     journal=self.journal,

@@ -116,6 +116,20 @@ def test_environments_do_not_share_a_state(tmp_path: Path) -> None:
     assert "state" not in settings(tmp_path, None)
 
 
+@pytest.mark.parametrize(
+    ("state", "prod", "others"),
+    [
+        ('"git:"', "git:origin#refs/reconciler/prod", {"git:", "git:origin#refs/reconciler/dev"}),
+        ("s3://bucket/state.json", "s3://bucket/state.prod.json", {"s3://bucket/state.json", "s3://bucket/state.dev.json"}),
+    ],
+)  # fmt: skip
+def test_nor_do_they_share_one_that_is_shared(tmp_path: Path, state: str, prod: str, others: set[str]) -> None:
+    (tmp_path / "reconciler.yaml").write_text(f"state: {state}\nenvironments:\n  dev: {{}}\n  prod: {{}}\n")
+    settings = read_config(tmp_path, "prod")
+    assert settings["state"] == prod
+    assert set(settings["siblings"]) == others
+
+
 def test_an_environment_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         settings(tmp_path, "prd")

@@ -15,7 +15,7 @@ import pytest
 from nouns import ENDPOINT, request, state
 
 from reconciler.errors import StateError
-from reconciler.journal import Journal, finish, read_journal
+from reconciler.journal import Journal, finish, journal_bytes, parse_late, read_journal
 from reconciler.record import Entry, Intent, Observed, Submitted, token
 
 STATE = state(7)
@@ -354,3 +354,32 @@ def test_a_journal_that_cannot_be_removed_is_an_error(path: Path) -> None:
     path.mkdir()
     with pytest.raises(StateError, match="removed"):
         finish(path, STATE, [])
+
+
+def test_journals_one_behind_the_other_are_read_in_their_order() -> None:
+    data = journal_bytes(STATE, ENTRIES[:2]) + journal_bytes(state(5), ENTRIES[2:])
+    assert parse_late(data, "beside", STATE) == tuple(ENTRIES)
+    assert parse_late(b"", "beside", STATE) == ()
+
+
+def test_journals_of_another_state_or_damaged_ones_are_refused() -> None:
+    other = STATE.model_copy(update={"lineage": "other"})
+    with pytest.raises(StateError, match="belongs to another state"):
+        parse_late(journal_bytes(STATE, ENTRIES) + journal_bytes(other, ENTRIES), "beside", STATE)
+    with pytest.raises(StateError, match="damaged"):
+        parse_late(journal_bytes(STATE, ENTRIES).replace(b"job_a", b"job_b"), "beside", STATE)
+
+
+def test_what_has_happened_is_known_also_when_it_cannot_be_written_any_more(path: Path) -> None:
+    """An outcome belongs into the state; an intent that is not written announces nothing."""
+
+    async def run() -> Journal:
+        journal = Journal.start(path, STATE)
+        await journal.append(intent("a"))
+        journal.close()
+        for entry in (intent("b"), submitted("a"), intent("c")):
+            with pytest.raises(StateError):
+                await journal.append(entry)
+        return journal
+
+    assert asyncio.run(run()).entries == [intent("a"), submitted("a")]

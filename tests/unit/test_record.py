@@ -24,6 +24,7 @@ from reconciler.record import (
     Retried,
     Submitted,
     fold,
+    merge,
     token,
 )
 from reconciler.state import dumps, read_state, save
@@ -347,3 +348,41 @@ def test_no_submitted_job_is_ever_lost(entries: list[Entry]) -> None:
     told = {e.token for e in entries if isinstance(e, Submitted | NotSubmitted)}
     assert {e.token for e in entries if isinstance(e, Intent)} - told == {i.token for i in folded.unresolved} - told
     assert State.model_validate(folded.state.model_dump(mode="json")) == folded.state
+
+
+# -- what a run did that had lost the lock --
+
+
+def test_what_came_late_is_folded_in_where_nobody_knows_of_it() -> None:
+    merged = merge(state(1), [], [intent(), submitted()])
+    assert merged.state.jobs["a"].job_id == "job_a1"
+    assert (merged.unresolved, merged.strays) == ((), ())
+
+
+def test_what_came_late_and_was_found_meanwhile_changes_nothing() -> None:
+    known = fold(state(1), [intent(), submitted()]).state
+    assert merge(known, [], [intent(), submitted()]).state == known
+
+
+def test_the_outcome_that_came_late_resolves_an_intent_that_is_still_open() -> None:
+    merged = merge(state(1), [intent()], [intent(), submitted()])
+    assert merged.unresolved == ()
+    assert merged.state.jobs["a"].job_id == "job_a1"
+
+
+def test_an_intent_that_came_late_without_its_outcome_is_to_be_settled() -> None:
+    assert merge(state(1), [], [intent()]).unresolved == (intent(),)
+    known = fold(state(1), [intent(), submitted()]).state
+    assert merge(known, [], [intent()]).unresolved == ()
+
+
+def test_a_second_job_that_came_late_goes_to_the_history_once_and_is_told() -> None:
+    known = fold(state(1), [intent(), submitted(raw=job(job_id="job_other"))]).state
+    merged = merge(known, [], [intent(), submitted()])
+    assert merged.state.jobs["a"].job_id == "job_other"
+    assert [(p.job_id, p.reason) for p in merged.state.jobs["a"].history] == [
+        ("job_a1", "made by a run that had lost its lock")
+    ]
+    assert [stray.job_id for stray in merged.strays] == ["job_a1"]
+    again = merge(merged.state, [], [intent(), submitted()])
+    assert (again.state, again.strays) == (merged.state, ())

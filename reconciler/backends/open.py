@@ -1,0 +1,54 @@
+"""From an address to the store behind it. Each kind is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from reconciler.address import Address
+from reconciler.backends.files import FileStore
+from reconciler.backends.lease import SECONDS, Pace
+from reconciler.backends.register import Register
+from reconciler.backends.snapshot import Store
+
+
+def open_store(
+    address: Address | None, state: Path, root: Path, environ: Mapping[str, str], lease: float = SECONDS
+) -> Store:
+    """The store at `address`; without one, the file `state`. Raises `UsageError` for what cannot be used here."""
+    if address is None:
+        return FileStore(state, beside(state, ".journal"), beside(state, ".lock"))
+    from reconciler.backends.shared import SharedStore
+
+    register = _register(address, root, environ)
+    return SharedStore(register, state, Pace(lease), _run(environ))
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """`state.json` has `state.journal`; a state with any other name keeps its whole name: no two share a lock."""
+    return path.with_suffix(suffix) if path.suffix == ".json" else path.with_name(path.name + suffix)
+
+
+def _register(address: Address, root: Path, environ: Mapping[str, str]) -> Register:
+    match address.scheme:
+        case "git":
+            from reconciler.backends.git import GitRegister
+
+            return GitRegister(address, root, environ)
+        case "http" | "https":
+            from reconciler.backends.terraform import TerraformRegister
+
+            return TerraformRegister(address, environ)
+        case _:
+            from reconciler.backends.objects import ObjectRegister
+
+            return ObjectRegister(address)
+
+
+def _run(environ: Mapping[str, str]) -> str | None:
+    """The address of the CI run, if there is one."""
+    if environ.get("GITHUB_RUN_ID"):
+        names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
+        server, repository, run = (environ.get(name, "") for name in names)
+        return f"{server}/{repository}/actions/runs/{run}"
+    return environ.get("CI_JOB_URL") or environ.get("BUILD_URL") or None
