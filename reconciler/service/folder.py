@@ -43,9 +43,13 @@ class DataFolder:
         """Working folders of running jobs; nothing in it outlives the attempt."""
         return self.root / "runs"
 
+    def place(self, marker: str) -> Path:
+        """The folder of the place, at an engine, with this marker."""
+        return self.runs / marker
+
     def attempt(self, job_id: str, attempt: int) -> Path:
-        """The working folder of one attempt at a job."""
-        return self.runs / f"{job_id}-{attempt}"
+        """The working folder of one attempt at a job that runs on this machine."""
+        return self.place(f"{job_id}-{attempt}")
 
     @property
     def api_key(self) -> Path:

@@ -17,9 +17,11 @@ from reconciler.service.clock import Clock, system_clock
 from reconciler.service.contents import Contents
 from reconciler.service.database import DEFAULT_ORGANISATION, Database
 from reconciler.service.details import Details
+from reconciler.service.engines.local import LocalEngine
 from reconciler.service.errors import ServiceError
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.handovers import Handovers
 from reconciler.service.health import Readiness
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
@@ -116,6 +118,8 @@ def _assemble(
         uploads=uploads,
         lock=lock,
         capacity=slots,
+        engine=LocalEngine(slots),
+        handovers=Handovers(database),
     )
     context = Context(
         details=details,
