@@ -6,7 +6,7 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills soak bench bench-quick profiles bench-service conformance action
+.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture kills test-slurm demo-slurm slurm-cluster soak bench bench-quick profiles bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,24 @@ invariants: .venv/developing  ## Kill the client at every point, on every kind o
 
 torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
 	$(BIN)/python tests/invariants/torture.py --kills 10000
+
+SLURM = @for each in slurmctld slurmd sbatch munged; do \
+		PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || lacking=1; \
+	done; [ -z "$$lacking" ] || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null)
+
+test-slurm: .venv/developing  ## The service on a Slurm cluster of two nodes, which is installed if need be, with all its faults (minutes)
+	$(SLURM)
+	$(BIN)/python tests/service/demo_slurm.py
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m slurm tests/service
+
+demo-slurm: .venv/installed  ## The demo, unchanged, on such a cluster
+	$(SLURM)
+	$(BIN)/python tests/service/demo_slurm.py
+
+slurm-cluster: .venv/installed  ## Start such a cluster, to try things out; Ctrl-C stops it
+	$(SLURM)
+	$(BIN)/python tests/service/cluster.py .reconciler/cluster
 
 kills: .venv/developing  ## Kill the service at every point, its workers, and both (ten minutes)
 	$(BIN)/python -m pytest -n auto tests/service/test_service_kills.py -m slow

@@ -47,14 +47,19 @@ class Attempts:
 
     def head(self) -> Job | None:
         """Whose turn it is: the head of the queue with the highest priority, the older of equals."""
+        self.end_waits()
+        with self._database.read() as tx:
+            heads = queue_heads(tx)
+        return min(heads, key=lambda each: (-each.priority, each.ticket), default=None)
+
+    def end_waits(self) -> None:
+        """Let the jobs whose wait after a failed attempt is over take their turn."""
         now = self._store.now()
         with self._database.read() as tx:
-            heads, waited = queue_heads(tx), have_waited(tx, now)
+            waited = have_waited(tx, now)
         if waited:
             with self._database.write() as tx:
                 end_waits(tx, now)
-                heads = queue_heads(tx)
-        return min(heads, key=lambda each: (-each.priority, each.ticket), default=None)
 
     def inputs(self, job: Job) -> list[PinnedInput]:
         """The job's inputs, in the order of the request."""
@@ -89,6 +94,14 @@ class Attempts:
         for content_id in dropped:
             self._contents.remove(content_id)
         return admitted, given
+
+    def note(self, job: Job, event_type: str, message: str) -> None:
+        """An entry in the job's log, unless it is there already or the job is gone."""
+        with self._database.write() as tx:
+            query = "SELECT 1 FROM events WHERE job_id = ? AND event_type = ? AND message = ?"
+            said = tx.execute(query, (job.id, event_type, message)).fetchone()
+            if not said and jobs_in(tx, list(JobStatus), job.id):
+                log_event(tx, job.id, event_type, "INFO", message, at=self._store.now())
 
     def checkpoints(self, job: Job) -> list[dict[str, Any]]:
         """The checkpoints that a job which resumes may go on from, oldest first: `{id, name, step, metrics, path}`."""

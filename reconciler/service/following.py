@@ -107,7 +107,7 @@ async def follow(readings: Sequence[Reading], engine: Engine, handle: Handle) ->
             elif record.ending is None:
                 reading.check_silence()
         if going and record.ending is not None:
-            await _last_words(going, record.ending)
+            await last_words(going, record, record.ending)
             return
 
 
@@ -119,12 +119,19 @@ async def _record(engine: Engine, handle: Handle, patience: float) -> Record:
         return Record(Phase.WORKING)
 
 
-async def _last_words(readings: Sequence[Reading], ending: Ending) -> None:
-    """The place has ended: what its workers had done counts. Raises `PlaceEnded` when that was not all."""
+async def last_words(readings: Sequence[Reading], record: Record, ending: Ending) -> None:
+    """The place has ended: what its workers had done counts. Raises `WorkerFailed`, and `PlaceEnded` when that was not
+    all of the work.
+    """
     for reading in readings:
+        status = record.exits.get(reading.task.index)
+        if status is not None:
+            await reading.rest()
+            reading.judge(status)
+            continue
         while await reading.look():
             pass
         if reading.failure is not None:
             raise WorkerFailed(reading.task, reading.failure)
-    if not all(reading.done for reading in readings):
-        raise PlaceEnded(ending)
+        if not reading.done:
+            raise PlaceEnded(ending)

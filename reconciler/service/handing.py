@@ -10,7 +10,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.service.attempts import Attempts
-from reconciler.service.engines.engine import Ending, Engine, EngineUnavailable, Handle, How, Phase, WorkRefused
+from reconciler.service.engines.engine import (
+    NOT_STARTED,
+    Ending,
+    Engine,
+    EngineUnavailable,
+    Handle,
+    How,
+    Phase,
+    WorkRefused,
+)
 from reconciler.service.folder import DataFolder
 from reconciler.service.handovers import Handover, Handovers
 from reconciler.service.inputs import PinnedInput
@@ -18,6 +27,7 @@ from reconciler.service.jobs import Job
 from reconciler.service.runs import width, work_of
 
 _log = logging.getLogger(__name__)
+_MOST_TRIES = 3  # places that a job gets when nothing can be started there
 _AT_ONCE = 20  # places that are asked for between two looks at the others
 _SWEEP = 50  # ticks between two looks for places that nobody knows
 
@@ -46,11 +56,16 @@ class HandingOver:
     most: int = 200
     _handles: dict[int, Handle] = field(default_factory=dict)
     _leaving: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _tries: dict[tuple[str, int], int] = field(default_factory=dict)
     _ticks: int = 0
 
     async def tick(self, running: Collection[str]) -> list[Admitted]:
         """Hand over, give up, and admit. `running`: the jobs whose places somebody else looks after."""
-        rows = [row for row in await asyncio.to_thread(self.handovers.all) if row[0].job_id not in running]
+        rows = [
+            row
+            for row in await asyncio.to_thread(self.handovers.all)
+            if row[0].job_id not in running and row[0].number not in self._leaving
+        ]
         waiting = [(each, job) for each, job in rows if job is not None and each.waits(job)]
         for handover, job in rows:
             if not handover.waits(job):
@@ -66,6 +81,7 @@ class HandingOver:
         return admitted
 
     def _hand_over(self, waiting: Sequence[Job]) -> list[tuple[Handover, Job]]:
+        self.attempts.end_waits()
         chosen: list[Job] = []
         for job in self.handovers.next(self.most):
             before = sum(each.priority >= job.priority for each in (*waiting, *chosen))
@@ -82,9 +98,13 @@ class HandingOver:
             place = self.folder.place(handover.marker)
             work = work_of(job, self.attempts.pipeline(job), handover.indexes, place)
             try:
-                self._handles[handover.number] = await self.engine.ensure(handover.marker, None, work)
+                handle = await self.engine.ensure(handover.marker, None, work)
             except WorkRefused as refusal:
                 await asyncio.to_thread(self._fail, handover, job, refusal.error)
+                continue
+            self._handles[handover.number] = handle
+            message = f"waits as job {handle.id} of {self.engine.capabilities().name}"
+            await asyncio.to_thread(self.attempts.note, job, "handed_over", message)
 
     async def _admit(self, waiting: Sequence[tuple[Handover, Job]]) -> list[Admitted]:
         placed = [(each, job, self._handles[each.number]) for each, job in waiting if each.number in self._handles]
@@ -93,25 +113,30 @@ class HandingOver:
         for handover, job, handle in placed:
             record = records[handle]
             if record.ending is not None:
-                await asyncio.to_thread(self._ended, handover, job, record.ending)
+                await self._ended(handover, job, record.ending)
             elif record.phase is not Phase.WAITING:
                 found = await asyncio.to_thread(self.attempts.admit, job, handover.number)
+                self._tries.pop((job.id, job.attempt), None)
                 if found is not None:
                     now = Handover(handover.number, job.id, handover.ticket, handover.indexes, found[0].attempt)
                     admitted.append(Admitted(*found, now, handle))
         return admitted
 
-    def _ended(self, handover: Handover, job: Job, ending: Ending) -> None:
+    async def _ended(self, handover: Handover, job: Job, ending: Ending) -> None:
         """The place ended before any work was begun there."""
         if ending.how is How.CANCELLED:
-            self.attempts.cancelled(job, ending.error["message"])
-        elif ending.how is How.FAILED:
-            self._fail(handover, job, ending.error)
+            await asyncio.to_thread(self.attempts.cancelled, job, ending.error["message"])
+            return
+        code = ending.error["code"]
+        tries = self._tries[job.id, job.attempt] = self._tries.get((job.id, job.attempt), 0) + (code == NOT_STARTED)
+        if ending.how is How.FAILED or tries >= _MOST_TRIES:
+            await asyncio.to_thread(self._fail, handover, job, ending.error)
         else:
             _log.warning("job %s gets another place: %s", job.id, ending.error["message"])
             self._give_up(handover)
 
     def _fail(self, handover: Handover, job: Job, error: dict[str, object]) -> None:
+        self._tries.pop((job.id, job.attempt), None)
         found = self.attempts.admit(job, handover.number)
         if found is not None:
             self.attempts.end(found[0], error)

@@ -17,7 +17,7 @@ from reconciler.service.definition import Resources
 from reconciler.service.diskfaults import disk_fault
 from reconciler.service.engines.engine import Ending, Engine, EngineUnavailable, Handle, How, Work, WorkRefused
 from reconciler.service.engines.tasks import Task, WorkerFailed, prepare
-from reconciler.service.following import PlaceEnded, Reading, Sink, follow
+from reconciler.service.following import PlaceEnded, Reading, Sink, follow, last_words
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job, JobStatus
 from reconciler.service.protocol import Line
@@ -131,6 +131,7 @@ async def _work(
     leaving: Callable[[], bool],
 ) -> None:
     """Let the indexes work, until all have ended well. Whatever happens, nothing of them works afterwards."""
+    ended: PlaceEnded | None = None
     try:
         tasks = [await insist(prepare, task) for task in tasks]
         if tasks:
@@ -140,9 +141,14 @@ async def _work(
             for task in tasks
         ]
         await follow(readings, engine, run.handle)
+    except PlaceEnded as end:
+        ended = end
     finally:
         if not leaving():
             await asyncio.shield(engine.cancel(run.handle))
+    if ended is not None:  # what came to its end before it was stopped counts, and is not done again
+        record = (await engine.observe([run.handle]))[run.handle]
+        await last_words(readings, record, ended.ending)
 
 
 async def _ensure(engine: Engine, run: Run, work: Work) -> None:

@@ -62,6 +62,9 @@ class How(StrEnum):
     LOST = "lost"  # a machine or a process of the engine's died
 
 
+NOT_STARTED = "not_started"  # the code of an ending: the place had room, and nothing could be started there
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a place ended, and the error of a job that fails of it."""
@@ -85,6 +88,7 @@ class Record:
 class Capabilities:
     """What an engine can do. `slots`: indexes that can work at the same time, if nobody else takes room."""
 
+    name: str
     slots: int
     queues: bool  # it has a queue, and preempts by priority itself; else the service does
     outlives: bool  # work goes on while the service is away

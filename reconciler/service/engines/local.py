@@ -84,7 +84,7 @@ class LocalEngine:
         self._places: dict[str, _Place] = {}
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(self._slots, queues=False, outlives=False, look=LOOK)
+        return Capabilities("local", self._slots, queues=False, outlives=False, look=LOOK)
 
     async def ensure(self, marker: str, attempt: int | None, work: Work) -> Handle:
         """As of every engine. Raises `OSError` when a process cannot be made; those that were are ended."""
