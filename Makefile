@@ -7,7 +7,7 @@ RESULTS := .reconciler/results
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
-	bench bench-quick profiles bench-service conformance action
+	test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,23 @@ torture: .venv/developing  ## Ten thousand kills at random points, with faults (
 
 torture-shared: .venv/developing  ## Three runners at once on every shared state, killed and stopped (ROUNDS=, SEED=)
 	$(BIN)/python tests/invariants/torture_shared.py --rounds $(or $(ROUNDS),300) $(if $(SEED),--seed $(SEED))
+SLURM = @for each in slurmctld slurmd sbatch munged; do \
+		PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || lacking=1; \
+	done; [ -z "$$lacking" ] || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge >/dev/null)
+
+test-slurm: .venv/developing  ## The service on a Slurm cluster of two nodes, which is installed if need be, with all its faults (minutes)
+	$(SLURM)
+	$(BIN)/python tests/service/demo_slurm.py
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m slurm tests/service
+
+demo-slurm: .venv/installed  ## The demo, unchanged, on such a cluster
+	$(SLURM)
+	$(BIN)/python tests/service/demo_slurm.py
+
+slurm-cluster: .venv/installed  ## Start such a cluster, to try things out; Ctrl-C stops it
+	$(SLURM)
+	$(BIN)/python tests/service/cluster.py .reconciler/cluster
 
 kills: .venv/developing  ## Kill the service at every point, its workers, and both (ten minutes)
 	$(BIN)/python -m pytest -n auto tests/service/test_service_kills.py -m slow

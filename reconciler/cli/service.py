@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -14,6 +14,7 @@ from reconciler.errors import ExitCode, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.registry import Pulled
+    from reconciler.service.engines.slurm import SlurmOptions
     from reconciler.service.logs import LogFormat
 
 
@@ -56,6 +57,41 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False),
     help="For tests of clients: rules that refuse, delay, drop, truncate or garble answers.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where jobs run: on this machine, or on the Slurm cluster that 'sbatch' submits to.",
+)
+@click.option(
+    "--shared",
+    metavar="DIR",
+    help="slurm: the folder for files and jobs that the cluster sees under the same path.  [default: --data]",
+)
+@click.option(
+    "--slurm-partition",
+    "slurm_partitions",
+    multiple=True,
+    metavar="[PRIORITY=]NAME",
+    help="slurm: where jobs of at least this priority go; may be repeated.  [default: the cluster's]",
+)
+@click.option("--slurm-account", metavar="NAME", help="slurm: the account that jobs are charged to.")
+@click.option(
+    "--slurm-option",
+    "slurm_extra",
+    multiple=True,
+    metavar="OPTION",
+    help="slurm: one more option of sbatch; may be repeated.",
+)
+@click.option(
+    "--slurm-lease",
+    type=click.FloatRange(2, 3600),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="slurm: how long a job may give no sign of life before it is given up and runs again.",
+)
 @common()
 def serve(
     options: Options,
@@ -68,11 +104,15 @@ def serve(
     rate_limit: float | None,
     log_format: str,
     faults: str | None,
+    engine: str,
+    shared: str | None,
+    **slurm: Any,
 ) -> int:
     """Run the embedded batch service on a port of its own.
 
     It has the platform's API under /v0.5, keeps everything in --data, and runs jobs in worker processes. The key is
-    ATAI_API_KEY, or one that it makes and keeps in --data. Jobs that run when it stops run again when it starts.
+    ATAI_API_KEY, or one that it makes and keeps in --data. Jobs that run when it stops run again when it starts; those
+    on a Slurm cluster just go on.
     """
     import os
 
@@ -90,6 +130,7 @@ def serve(
         raise UsageError("--data is empty", "name a folder; without --data it is .reconciler/service")
     if Path(data) == Path(".reconciler/service"):
         ignore_in_git(Path(".reconciler"))
+    options_of_slurm = _slurm_options(engine, shared, slurm)
     try:
         run_service(
             host=host,
@@ -103,10 +144,40 @@ def serve(
             settings=Settings(rate_limit=rate_limit),
             log_format=cast("LogFormat", log_format),
             faults=Path(faults) if faults else None,
+            slurm=options_of_slurm,
+            shared=Path(shared) if shared else None,
         )
     except ServiceError as error:
         raise ReconcilerError(error.message, error.hint, error.details) from error
     return ExitCode.OK
+
+
+def _slurm_options(engine: str, shared: str | None, given: dict[str, Any]) -> SlurmOptions | None:
+    """The options of the engine slurm; None for the local one, which takes none of them."""
+    from reconciler.service.engines.slurm import SlurmOptions
+
+    if engine == "local":
+        used = "--shared" if shared else next((f"--{name.replace('_', '-')}" for name in _named(given)), None)
+        if used:
+            raise UsageError(f"{used} is for --engine slurm", "add --engine slurm, or leave it out")
+        return None
+    partitions = []
+    for text in given["slurm_partitions"]:
+        least, equals, name = text.rpartition("=")
+        try:
+            partitions.append((int(least) if equals else -1000, name))
+        except ValueError:
+            raise UsageError(
+                f"--slurm-partition {text!r} does not begin with a priority, a whole number",
+                "write NAME, or PRIORITY=NAME for jobs of at least that priority",
+            ) from None
+    account, extra, lease = given["slurm_account"], given["slurm_extra"], given["slurm_lease"]
+    return SlurmOptions(tuple(partitions), account, tuple(extra), lease)
+
+
+def _named(given: dict[str, Any]) -> list[str]:
+    names = {"slurm_partitions": "slurm_partition", "slurm_account": "slurm_account", "slurm_extra": "slurm_option"}
+    return [option for name, option in names.items() if given[name]]
 
 
 def _announcer(options: Options, log_format: str) -> Callable[[str], None]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from reconciler.service import inputs, queue
+from reconciler.service import handovers, inputs, queue
 from reconciler.service.clock import Clock, stamp
 from reconciler.service.contents import Contents, EscapingOutput
 from reconciler.service.database import Database
@@ -23,6 +23,8 @@ from reconciler.service.protocol import Line
 from reconciler.service.recording import Recorded, Recorder, Speaker, recorded
 from reconciler.service.registry import Pipeline, Registry
 from reconciler.service.store import Store, active_job, drop_results, end_waits, have_waited, jobs_in, queue_heads
+
+MOST_LOSSES = 5  # attempts that an engine lost before the job is FAILED; it may be what takes the machines down
 
 
 class Superseded(Exception):
@@ -45,22 +47,32 @@ class Attempts:
 
     def head(self) -> Job | None:
         """Whose turn it is: the head of the queue with the highest priority, the older of equals."""
+        self.end_waits()
+        with self._database.read() as tx:
+            heads = queue_heads(tx)
+        return min(heads, key=lambda each: (-each.priority, each.ticket), default=None)
+
+    def end_waits(self) -> None:
+        """Let the jobs whose wait after a failed attempt is over take their turn."""
         now = self._store.now()
         with self._database.read() as tx:
-            heads, waited = queue_heads(tx), have_waited(tx, now)
+            waited = have_waited(tx, now)
         if waited:
             with self._database.write() as tx:
                 end_waits(tx, now)
-                heads = queue_heads(tx)
-        return min(heads, key=lambda each: (-each.priority, each.ticket), default=None)
 
     def inputs(self, job: Job) -> list[PinnedInput]:
         """The job's inputs, in the order of the request."""
         with self._database.read() as tx:
             return inputs.pinned(tx, self._contents, job.id)
 
-    def admit(self, job: Job) -> tuple[Job, list[PinnedInput]] | None:
-        """Admit a job that waits, with the inputs that are to be worked on; None when it no longer waits.
+    def given(self, job: Job) -> list[PinnedInput]:
+        """The inputs that are to be worked on, of a job that was admitted."""
+        return [each for each in self.inputs(job) if each.status != "completed"]
+
+    def admit(self, job: Job, number: int | None = None) -> tuple[Job, list[PinnedInput]] | None:
+        """Admit a job that waits, with the inputs that are to be worked on; None when it no longer waits. With
+        `number`, the attempt is that of the hand-over.
 
         What an earlier attempt left is dropped; a pipeline that can resume keeps inputs that were completed, their
         outputs, and checkpoints.
@@ -68,10 +80,12 @@ class Attempts:
         pipeline = self.pipeline(job)
         keep = bool(pipeline and pipeline.definition.resume)
         with self._database.write() as tx:
-            waiting = [each for each in jobs_in(tx, [JobStatus.PENDING], job.id) if each.attempt == job.attempt]
-            if not waiting:
+            waiting = [each for each in jobs_in(tx, [JobStatus.PENDING], job.id) if each.ticket == job.ticket]
+            if not waiting or waiting[0].attempt != job.attempt:
                 return None
             admitted = self._store.change(tx, waiting[0], JobStatus.ADMITTED)
+            if number is not None:
+                handovers.begun(tx, number, admitted.attempt)
             queue.admitted(tx, admitted)
             inputs.reset(tx, job.id, keep="completed" if keep else None)
             dropped = _drop_unfinished(tx, job.id) if keep else drop_results(tx, job.id)
@@ -80,6 +94,14 @@ class Attempts:
         for content_id in dropped:
             self._contents.remove(content_id)
         return admitted, given
+
+    def note(self, job: Job, event_type: str, message: str) -> None:
+        """An entry in the job's log, unless it is there already or the job is gone."""
+        with self._database.write() as tx:
+            query = "SELECT 1 FROM events WHERE job_id = ? AND event_type = ? AND message = ?"
+            said = tx.execute(query, (job.id, event_type, message)).fetchone()
+            if not said and jobs_in(tx, list(JobStatus), job.id):
+                log_event(tx, job.id, event_type, "INFO", message, at=self._store.now())
 
     def checkpoints(self, job: Job) -> list[dict[str, Any]]:
         """The checkpoints that a job which resumes may go on from, oldest first: `{id, name, step, metrics, path}`."""
@@ -101,10 +123,17 @@ class Attempts:
         with self._database.write() as tx:
             self._store.change(tx, self._current(tx, job), JobStatus.RUNNING)
 
-    def end(self, job: Job, error: dict[str, Any] | None, input_ids: Sequence[str] = ()) -> None:
+    def elapsed(self, job: Job) -> float:
+        """Seconds since the attempt was begun; 0 for one that was not."""
+        if job.started_at is None:
+            return 0
+        return max(0.0, (self._clock() - datetime.fromisoformat(job.started_at)).total_seconds())
+
+    def end(self, job: Job, error: dict[str, Any] | None, input_ids: Sequence[str] = (), *, lost: bool = False) -> None:
         """The attempt has ended: without `error` the job is COMPLETED, if the pipeline's rule about failed inputs
-        allows; else FAILED, or queued again by the pipeline's retry policy. Of `input_ids`, those being processed
-        failed with the attempt. Raises `Superseded`.
+        allows; else FAILED, or queued again by the pipeline's retry policy, and a few times in any case when it was
+        `lost` by no fault of its own. Of `input_ids`, those being processed failed with the attempt. Raises
+        `Superseded`.
         """
         pipeline = self.pipeline(job)
         with self._database.write() as tx:
@@ -125,7 +154,8 @@ class Attempts:
                 [(error["message"], self._store.now(), input_id) for input_id in input_ids],
             )
             inputs.reset(tx, job.id, only="processing")
-            if pipeline is not None and _tries_again(pipeline, current, error):
+            again = current.failures < MOST_LOSSES if lost else False
+            if pipeline is not None and (again or _tries_again(pipeline, current, error)):
                 self._queue_again(tx, current, pipeline, error)
             else:
                 self._store.change(tx, current, JobStatus.FAILED, error=error)
@@ -144,11 +174,21 @@ class Attempts:
             if current:
                 self._preempt(tx, current, why)
 
-    def preempt_active(self, why: str) -> None:
-        """Nothing runs any more: jobs that were, are PREEMPTED. Only for the process that holds the lock."""
+    def cancelled(self, job: Job, why: str) -> None:
+        """The job is CANCELLED, by somebody who asked the engine, unless it ended or waits again meanwhile."""
+        with self._database.write() as tx:
+            waiting = [each for each in jobs_in(tx, [JobStatus.PENDING], job.id) if each.ticket == job.ticket]
+            current = active_job(tx, job.id, job.attempt) or next(iter(waiting), None)
+            if current:
+                self._store.change(tx, current, JobStatus.CANCELLED, why=why)
+                inputs.reset(tx, job.id, only="processing")
+
+    def preempt_active(self, why: str, but: Collection[str] = ()) -> None:
+        """Nothing runs any more `but` these jobs: those that were, are PREEMPTED. Only for who holds the lock."""
         with self._database.write() as tx:
             for job in jobs_in(tx, sorted(ACTIVE)):
-                self._preempt(tx, job, why)
+                if job.id not in but:
+                    self._preempt(tx, job, why)
 
     def _preempt(self, tx: sqlite3.Connection, job: Job, why: str) -> None:
         self._store.change(tx, job, JobStatus.PREEMPTED, why=why)

@@ -15,9 +15,14 @@ from reconciler.service.errors import ServiceError
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """The paths below `root`."""
+    """The paths below `root`. What the machines that run jobs have to see is below `shared`, if that is given."""
 
     root: Path
+    shared: Path | None = None
+
+    @property
+    def _seen(self) -> Path:
+        return self.shared or self.root
 
     @property
     def database(self) -> Path:
@@ -26,26 +31,30 @@ class DataFolder:
     @property
     def contents(self) -> Path:
         """One folder for each stored file or output, named by its id, with the file in it."""
-        return self.root / "contents"
+        return self._seen / "contents"
 
     @property
     def incoming(self) -> Path:
         """Contents that are still being written."""
-        return self.root / "incoming"
+        return self._seen / "incoming"
 
     @property
     def uploads(self) -> Path:
         """One folder for each upload in parts, with the parts that have come so far."""
-        return self.root / "uploads"
+        return self._seen / "uploads"
 
     @property
     def runs(self) -> Path:
         """Working folders of running jobs; nothing in it outlives the attempt."""
-        return self.root / "runs"
+        return self._seen / "runs"
+
+    def place(self, marker: str) -> Path:
+        """The folder of the place, at an engine, with this marker."""
+        return self.runs / marker
 
     def attempt(self, job_id: str, attempt: int) -> Path:
-        """The working folder of one attempt at a job."""
-        return self.runs / f"{job_id}-{attempt}"
+        """The working folder of one attempt at a job that runs on this machine."""
+        return self.place(f"{job_id}-{attempt}")
 
     @property
     def api_key(self) -> Path:
@@ -54,14 +63,14 @@ class DataFolder:
     def prepare(self) -> None:
         """Make the folders. Raises `ServiceError` when the folder cannot be written."""
         try:
-            for path in (self.root, self.contents, self.incoming, self.uploads, self.runs):
+            for path in (self.root, self._seen, self.contents, self.incoming, self.uploads, self.runs):
                 path.mkdir(parents=True, exist_ok=True, mode=0o700)
             probe = self.root / f".probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise ServiceError(
-                f"the data folder {self.root} cannot be written: {error.strerror}",
+                f"the data folder {error.filename or self.root} cannot be written: {error.strerror}",
                 "choose a folder that you may write to",
             ) from error
 

@@ -288,4 +288,16 @@ MIGRATIONS = (
         PRIMARY KEY (upload_id, part_number)
     ) WITHOUT ROWID;
     """,
+    """
+    -- Jobs that an engine with a queue of its own has been given. `number` only grows, also when rows are gone: it is
+    -- part of the marker of the place, so that what an earlier place still does is never taken for a later one's.
+    -- `attempt` is set when the place has room and the job is admitted.
+    CREATE TABLE handovers (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        job_id TEXT NOT NULL UNIQUE,
+        ticket INTEGER NOT NULL,
+        indexes INTEGER NOT NULL,
+        attempt INTEGER
+    );
+    """,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,21 +22,37 @@ from reconciler.service.runs import speaker
 _log = logging.getLogger(__name__)
 
 
-def recover(folder: DataFolder, attempts: Attempts) -> None:
+def recover(
+    folder: DataFolder,
+    attempts: Attempts,
+    *,
+    places: Collection[str] | None = None,
+    working: Collection[str] = (),
+) -> None:
     """Call when the scheduler's lock was won: nobody schedules now, whatever the database and the folders say.
 
     Jobs whose workers had all said that they are done, or why they failed, end as they would have. The others are
-    PREEMPTED and wait again.
+    PREEMPTED and wait again. `places`: the markers of places that an engine whose work outlives the service still has,
+    and `working` the jobs that still work there; these are left alone.
     """
-    killed = strays.kill(str(folder.runs))
-    if killed:
+    if places is None and (killed := strays.kill(str(folder.runs))):
         _log.warning("processes that an earlier service had left behind, and were ended: %d", killed)
     for job in attempts.active():
-        take_up(job, folder.attempt(job.id, job.attempt), attempts)
-    attempts.preempt_active("the service that ran it had ended")
+        if job.id not in working:
+            take_up(job, folder.attempt(job.id, job.attempt), attempts)
+    attempts.preempt_active("the service that ran it had ended", but=working)
     attempts.requeue()
     for path in folder.runs.iterdir():
-        shutil.rmtree(path, ignore_errors=True)
+        if path.name not in (places or ()):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def greeted(folder: Path) -> set[str] | None:
+    """The ids of all inputs that the indexes of a place were told of; None when not all of them were prepared."""
+    greetings = [json.loads(path.read_text()) for path in folder.glob("*/task.json")]
+    if not greetings or len(greetings) < greetings[0]["parallelism"]:
+        return None
+    return {item["id"] for each in greetings for items in each["inputs"].values() for item in items}
 
 
 def take_up(job: Job, folder: Path, attempts: Attempts) -> None:

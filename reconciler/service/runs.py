@@ -13,29 +13,34 @@ from typing import Any, TypeVar
 
 from reconciler.service.attempts import Attempts, Superseded
 from reconciler.service.contents import EscapingOutput
+from reconciler.service.definition import Resources
 from reconciler.service.diskfaults import disk_fault
-from reconciler.service.engines.local import Sink, Task, WorkerFailed, prepare, run_worker
+from reconciler.service.engines.engine import Ending, Engine, EngineUnavailable, Handle, How, Work, WorkRefused
+from reconciler.service.engines.tasks import Task, WorkerFailed, prepare
+from reconciler.service.following import PlaceEnded, Reading, Sink, follow, last_words
 from reconciler.service.inputs import PinnedInput
-from reconciler.service.jobs import Job
+from reconciler.service.jobs import Job, JobStatus
 from reconciler.service.protocol import Line
 from reconciler.service.recording import Speaker, invalid_output
 from reconciler.service.registry import Pipeline
 
 _log = logging.getLogger(__name__)
 PROTOCOL = 1
+ENGINE_PAUSE = 1.0  # seconds until an engine that gave no answer is asked again
 DISK_PAUSE = 0.5  # seconds until a disk that could not be used is tried again
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one attempt consists of. `folder` is its own."""
+    """What one attempt consists of. `handle` is the place where it works, `folder` that place's own."""
 
     job: Job
     pipeline: Pipeline | None
     inputs: tuple[PinnedInput, ...]
     indexes: int
     folder: Path
+    handle: Handle
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -78,53 +83,109 @@ async def insist(write: Callable[..., T], *args: Any) -> T:
             await asyncio.sleep(DISK_PAUSE)
 
 
-async def carry_out(run: Run, attempts: Attempts) -> None:
-    """Run all indexes and record how it ended. When cancelled, the workers are killed and nothing is recorded.
+async def carry_out(run: Run, attempts: Attempts, engine: Engine, *, leaving: Callable[[], bool]) -> None:
+    """Run all indexes and record how it ended. When cancelled, the workers are killed and nothing is recorded; they
+    are left alone if `leaving` says so then.
 
     What they wrote stays in the run's folder, for `recovery.take_up`.
     """
     with suppress(Superseded):
-        await insist(attempts.begin, run.job)
+        if run.job.status is JobStatus.ADMITTED:
+            await insist(attempts.begin, run.job)
         if run.pipeline is None:
             await insist(attempts.end, run.job, _no_pipeline(run.job))
         else:
-            await _run_indexes(run, run.pipeline, attempts)
+            await _run_indexes(run, run.pipeline, attempts, engine, leaving)
 
 
-async def _run_indexes(run: Run, pipeline: Pipeline, attempts: Attempts) -> None:
+async def _run_indexes(
+    run: Run, pipeline: Pipeline, attempts: Attempts, engine: Engine, leaving: Callable[[], bool]
+) -> None:
     shares = share(pipeline, run.inputs, run.indexes)
     if _nothing_left(pipeline, run):
         shares = []  # an earlier attempt had done all of it
-    failures: list[BaseException] = []
-    superseded = overdue = False
+    tasks = [_task(run, pipeline, index, inputs) for index, inputs in enumerate(shares)]
     limit = pipeline.definition.timeout_seconds
     try:
-        async with asyncio.timeout(limit), asyncio.TaskGroup() as group:  # the first that fails stops the others
-            for index, inputs in enumerate(shares):
-                task = _task(run, pipeline, index, inputs)
-                group.create_task(_run_index(task, sink(run.job, pipeline, task, attempts)))
-    except* Superseded:
-        superseded = True
-    except* WorkerFailed as group_of_failures:
-        failures += group_of_failures.exceptions
-    except* TimeoutError:
-        overdue = True
-    if superseded:
-        return
-    if overdue:
+        async with asyncio.timeout(None if limit is None else limit - attempts.elapsed(run.job)):
+            await _work(run, pipeline, tasks, attempts, engine, leaving)
+    except WorkerFailed as failure:
+        blamed = [item["id"] for items in failure.task.greeting["inputs"].values() for item in items]
+        await insist(attempts.end, run.job, failure.error, blamed)
+    except TimeoutError:
         await insist(attempts.end, run.job, _too_long(limit or 0))
-    elif failures:
-        first = failures[0]
-        assert isinstance(first, WorkerFailed)
-        mine = [each.id for each in shares[first.task.index]]
-        await insist(attempts.end, run.job, first.error, mine)
+    except WorkRefused as refusal:
+        await insist(attempts.end, run.job, refusal.error)
+    except PlaceEnded as end:
+        await insist(place_ended, run.job, end.ending, attempts)
     else:
         await insist(attempts.end, run.job, None)
 
 
-async def _run_index(task: Task, sink: Sink) -> None:
-    await insist(prepare, task)
-    await run_worker(task, sink)
+async def _work(
+    run: Run,
+    pipeline: Pipeline,
+    tasks: list[Task],
+    attempts: Attempts,
+    engine: Engine,
+    leaving: Callable[[], bool],
+) -> None:
+    """Let the indexes work, until all have ended well. Whatever happens, nothing of them works afterwards."""
+    ended: PlaceEnded | None = None
+    try:
+        tasks = [await insist(prepare, task) for task in tasks]
+        if tasks:
+            await _ensure(engine, run, work_of(run.job, pipeline, run.indexes, run.folder, tasks))
+        readings = [
+            Reading(task, sink(run.job, pipeline, task, attempts), await insist(attempts.recorded, run.job, task.index))
+            for task in tasks
+        ]
+        await follow(readings, engine, run.handle)
+    except PlaceEnded as end:
+        ended = end
+    finally:
+        if not leaving():
+            await asyncio.shield(engine.cancel(run.handle))
+    if ended is not None:  # what came to its end before it was stopped counts, and is not done again
+        record = (await engine.observe([run.handle]))[run.handle]
+        await last_words(readings, record, ended.ending)
+
+
+async def _ensure(engine: Engine, run: Run, work: Work) -> None:
+    while True:
+        try:
+            await engine.ensure(run.handle.marker, run.job.attempt, work)
+        except EngineUnavailable:
+            await asyncio.sleep(ENGINE_PAUSE)
+        else:
+            return
+
+
+def work_of(job: Job, pipeline: Pipeline | None, indexes: int, folder: Path, tasks: Sequence[Task] = ()) -> Work:
+    """What a place is asked to hold."""
+    definition = pipeline.definition if pipeline else None
+    return Work(
+        name=job.name,
+        folder=folder,
+        indexes=indexes,
+        resources=definition.resources if definition else Resources(),
+        priority=job.priority,
+        timeout=definition.timeout_seconds if definition else None,
+        tasks=tuple(tasks),
+    )
+
+
+def place_ended(job: Job, ending: Ending, attempts: Attempts) -> None:
+    """Record that the engine ended the place of an attempt before its work was done. Raises `Superseded`."""
+    match ending.how:
+        case How.PREEMPTED:
+            attempts.preempt(job, ending.error["message"])
+        case How.CANCELLED:
+            attempts.cancelled(job, ending.error["message"])
+        case How.LOST:
+            attempts.end(job, ending.error, lost=True)
+        case How.FAILED:
+            attempts.end(job, ending.error)
 
 
 def _nothing_left(pipeline: Pipeline, run: Run) -> bool:

@@ -10,11 +10,14 @@ import sqlite3
 from dataclasses import dataclass
 
 from reconciler.service.attempts import Attempts, Superseded
+from reconciler.service.engines.engine import Engine, Handle
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.handing import Admitted, HandingOver
+from reconciler.service.handovers import Handover, Handovers
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
-from reconciler.service.recovery import recover, take_up
+from reconciler.service.recovery import greeted, recover, take_up
 from reconciler.service.runs import Run, carry_out, width
 from reconciler.service.uploads import Uploads
 
@@ -45,6 +48,7 @@ class _Running:
 class Scheduler:
     """Runs queued jobs in the order of the queue, on `capacity` slots; each index of a job takes one.
 
+    An engine with a queue of its own is given the jobs that wait, and says when there is room. With any other:
     Nothing overtakes the job whose turn it is. When it has a higher priority than jobs that run, and room can be made
     so, those are preempted: the lowest priority first, and of equals the one that was started last.
     """
@@ -58,7 +62,12 @@ class Scheduler:
         uploads: Uploads,
         lock: SchedulerLock,
         capacity: int,
+        engine: Engine,
+        handovers: Handovers,
     ) -> None:
+        self._engine = engine
+        self._handovers = handovers
+        self._handing = HandingOver(engine, handovers, attempts, folder, capacity)
         self._folder = folder
         self._attempts = attempts
         self._files = files
@@ -84,26 +93,48 @@ class Scheduler:
         self._woken.set()
 
     async def run(self) -> None:
-        """Wait for the lock, then schedule until `stop`; then running jobs are killed and become PREEMPTED."""
+        """Wait for the lock, then schedule until `stop`. Then running jobs are killed and become PREEMPTED, if the
+        engine's work does not outlive the service.
+        """
         self._loop = asyncio.get_running_loop()
         while not self._lock.acquire():
             if self._stopping:
                 return
             await self._pause()
         try:
-            await asyncio.to_thread(self._take_up)
+            adopted = await asyncio.to_thread(self._take_up)
+            for handover, job in adopted:
+                await self._adopt(handover, job)
             while not self._stopping:
                 await self._tick()
                 await self._pause()
         finally:
             self._loop = None
-            await self._preempt_all()
+            await self._handing.stop()
+            await (self._leave_all() if self._outlives else self._preempt_all())
             self._lock.release()
 
-    def _take_up(self) -> None:
-        recover(self._folder, self._attempts)
+    @property
+    def _outlives(self) -> bool:
+        return self._engine.capabilities().outlives
+
+    def _take_up(self) -> list[tuple[Handover, Job]]:
+        """Put right what an earlier service left; the jobs that still work where it handed them over."""
+        rows = self._handovers.all()
+        if not self._outlives:
+            for handover, _ in rows:
+                self._handovers.remove(handover)
+            rows = []
+        adopted = [(handover, job) for handover, job in rows if job is not None and handover.works(job)]
+        recover(
+            self._folder,
+            self._attempts,
+            places=None if not self._outlives else {handover.marker for handover, _ in rows},
+            working={job.id for _, job in adopted},
+        )
         self._uploads.sweep()
         self._files.sweep()
+        return adopted
 
     async def _pause(self) -> None:
         try:
@@ -118,6 +149,10 @@ class Scheduler:
             await self._fail_broken()
             await self._settle_killed()
             await asyncio.to_thread(self._attempts.requeue)
+            if self._engine.capabilities().queues:
+                for each in await self._handing.tick(self._busy()):
+                    await self._begin(each)
+                return
             while await self._admit_next():
                 pass
         except sqlite3.OperationalError:
@@ -172,18 +207,38 @@ class Scheduler:
         """Slots that nothing runs on. What was killed keeps its own until that is recorded."""
         return self._capacity - sum(each.run.indexes for each in (*self._running.values(), *self._killed))
 
-    async def _start(self, job: Job, inputs: list[PinnedInput]) -> None:
+    def _busy(self) -> set[str]:
+        return {*self._running, *(each.run.job.id for each in self._killed)}
+
+    async def _begin(self, admitted: Admitted) -> None:
+        await self._start(admitted.job, admitted.inputs, admitted.handle, admitted.handover.indexes)
+
+    async def _adopt(self, handover: Handover, job: Job) -> None:
+        inputs = await asyncio.to_thread(self._attempts.inputs, job)
+        told = await asyncio.to_thread(greeted, self._folder.place(handover.marker))
+        if told is None:  # so nothing has begun
+            inputs = await asyncio.to_thread(self._attempts.given, job)
+        else:  # also those that have been completed since
+            inputs = [each for each in inputs if each.id in told]
+        await self._start(job, inputs, Handle(handover.marker), handover.indexes)
+
+    async def _start(
+        self, job: Job, inputs: list[PinnedInput], handle: Handle | None = None, indexes: int | None = None
+    ) -> None:
         pipeline = self._attempts.pipeline(job)
+        handle = handle or Handle(f"{job.id}-{job.attempt}")
         resume = pipeline is not None and pipeline.definition.resume
         run = Run(
             job=job,
             pipeline=pipeline,
             inputs=tuple(inputs),
-            indexes=width(job, pipeline, inputs, self._capacity),
-            folder=self._folder.attempt(job.id, job.attempt),
+            indexes=width(job, pipeline, inputs, indexes or self._capacity),
+            folder=self._folder.place(handle.marker),
+            handle=handle,
             checkpoints=await asyncio.to_thread(self._attempts.checkpoints, job) if resume else [],
         )
-        task = asyncio.create_task(carry_out(run, self._attempts))
+        leaving = lambda: self._stopping and self._outlives  # noqa: E731 - as short as it can be said
+        task = asyncio.create_task(carry_out(run, self._attempts, self._engine, leaving=leaving))
         self._started += 1
         self._running[job.id] = _Running(run, task, self._started)
         task.add_done_callback(lambda _: self._ended(job))
@@ -238,3 +293,10 @@ class Scheduler:
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
         await self._settle_killed()
         await asyncio.to_thread(self._attempts.preempt_active, _STOPS)
+
+    async def _leave_all(self) -> None:
+        """Stop looking at what runs; it goes on, and is taken up by the next start."""
+        running = list(self._running.values())
+        for each in running:
+            each.task.cancel()
+        await asyncio.gather(*(each.task for each in running), return_exceptions=True)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from reconciler.service.app import PREFIX
 from reconciler.service.connections import Config
+from reconciler.service.engines.slurm import SlurmOptions
 from reconciler.service.errors import ServiceError
 from reconciler.service.folder import DataFolder
 from reconciler.service.listening import bind, demand_key, is_loopback
@@ -48,8 +49,11 @@ def serve(
     settings: Settings | None = None,
     log_format: LogFormat = "text",
     faults: Path | None = None,
+    slurm: SlurmOptions | None = None,
+    shared: Path | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then running jobs become PREEMPTED. Port 0 takes a free one.
+    """Serve until SIGTERM or SIGINT; then running jobs become PREEMPTED, or go on where `slurm` runs them. Port 0
+    takes a free one.
 
     Without `key` and `keys_file` the key in the folder is used, and made on first use; it takes keys that a person has
     set to let other machines in. `announce` gets lines for the user to read, never the key. `faults`: a file of faults
@@ -67,7 +71,14 @@ def serve(
         with folder.setup():
             key = folder.secret(key_file.name, "sk_local_")
     with open_service(
-        data, key=key, keys_file=keys_file, capacity=capacity, pipelines=pipelines, settings=settings
+        data,
+        key=key,
+        keys_file=keys_file,
+        capacity=capacity,
+        pipelines=pipelines,
+        settings=settings,
+        slurm=slurm,
+        shared=shared,
     ) as service:
         if not service.lock.acquire():
             raise ServiceError(
@@ -132,4 +143,6 @@ def _welcome(
     ]
     if not is_loopback(listener.getsockname()[0]):
         lines.append("Other machines can reach it, and the traffic is not encrypted.")
+    if service.outlived:
+        return [*lines, "Stop with Ctrl-C; jobs that are running go on, and the next start looks after them again."]
     return [*lines, "Stop with Ctrl-C; jobs that are running then start again at the next start."]

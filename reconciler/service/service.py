@@ -17,9 +17,14 @@ from reconciler.service.clock import Clock, system_clock
 from reconciler.service.contents import Contents
 from reconciler.service.database import DEFAULT_ORGANISATION, Database
 from reconciler.service.details import Details
+from reconciler.service.engines import slurmcommands
+from reconciler.service.engines.engine import Engine
+from reconciler.service.engines.local import LocalEngine
+from reconciler.service.engines.slurm import SlurmEngine, SlurmOptions
 from reconciler.service.errors import ServiceError
 from reconciler.service.files import Files
 from reconciler.service.folder import DataFolder, SchedulerLock
+from reconciler.service.handovers import Handovers
 from reconciler.service.health import Readiness
 from reconciler.service.keys import Keys, read_keys
 from reconciler.service.links import Links
@@ -42,6 +47,7 @@ class Service:
     lock: SchedulerLock
     capacity: int
     pipelines: tuple[str, ...]
+    outlived: bool  # whether running jobs go on when the service stops
 
 
 @contextmanager
@@ -54,19 +60,23 @@ def open_service(
     pipelines: Path | None,
     settings: Settings,
     clock: Clock = system_clock,
+    slurm: SlurmOptions | None = None,
+    shared: Path | None = None,
 ) -> Iterator[Service]:
     """Open the data folder `data`, made if need be. Requests need `key`, which is of the organisation
     "default", or one in `keys_file`; without either they need none. `capacity` None: one slot a processor.
+    With `slurm` jobs run on a cluster; files and the folders of jobs are then in `shared`, if it is given.
     Raises `ServiceError`.
     """
-    slots = (os.cpu_count() or 1) if capacity is None else capacity
+    slots = _slots(capacity, slurm)
     if slots < 1:
         raise ServiceError(f"a capacity of {slots} runs nothing", "give at least 1")
     known = registry.load([registry.BUNDLED] if pipelines is None else [registry.BUNDLED, pipelines])
-    folder = DataFolder(data.resolve())
+    folder = DataFolder(data.resolve(), shared.resolve() if shared else None)
     folder.prepare()
     with folder.setup():
         secret = folder.secret("link-secret")
+        engine = _engine(folder, slots, slurm)
         database = Database(folder.database)
     try:
         default = database.organisation(DEFAULT_ORGANISATION)
@@ -80,7 +90,7 @@ def open_service(
             secret,
             keys=Keys(opening) if opening else None,
             default_org=default,
-            slots=slots,
+            engine=engine,
             settings=settings,
             clock=clock,
         )
@@ -96,7 +106,7 @@ def _assemble(
     *,
     keys: Keys | None,
     default_org: str,
-    slots: int,
+    engine: Engine,
     settings: Settings,
     clock: Clock,
 ) -> Service:
@@ -115,7 +125,9 @@ def _assemble(
         files=files,
         uploads=uploads,
         lock=lock,
-        capacity=slots,
+        capacity=engine.capabilities().slots,
+        engine=engine,
+        handovers=Handovers(database),
     )
     context = Context(
         details=details,
@@ -132,7 +144,26 @@ def _assemble(
         readiness=Readiness(folder=folder, database=database, scheduler=scheduler),
         metrics=Metrics(database, scheduler),
     )
-    return Service(create_app(context, keys=keys, default_org=default_org), scheduler, lock, slots, _names(known))
+    able = engine.capabilities()
+    app = create_app(context, keys=keys, default_org=default_org)
+    return Service(app, scheduler, lock, able.slots, _names(known), able.outlives)
+
+
+def _slots(capacity: int | None, slurm: SlurmOptions | None) -> int:
+    """How many indexes can work at a time; asks the cluster, unless it was said."""
+    if slurm is None:
+        return (os.cpu_count() or 1) if capacity is None else capacity
+    slurmcommands.demand()
+    return slurmcommands.processors([name for _, name in slurm.partitions]) if capacity is None else capacity
+
+
+def _engine(folder: DataFolder, slots: int, slurm: SlurmOptions | None) -> Engine:
+    """Call it inside `folder.setup`."""
+    if slurm is None:
+        return LocalEngine(slots)
+    owner = folder.secret("cluster-name")[:12]
+    since = (folder.root / "cluster-name").stat().st_mtime
+    return SlurmEngine(slurm, owner=owner, runs=folder.runs, slots=slots, since=since)
 
 
 def _names(known: registry.Registry) -> tuple[str, ...]:

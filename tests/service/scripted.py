@@ -65,6 +65,13 @@ def stray(path: str) -> None:
     say("event", event_type="stray", payload={"pid": child.pid})
 
 
+def child(path: str) -> None:
+    """Start a process of the group, which does not end by itself; note the numbers of both."""
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.DEVNULL)
+    with Path(path).open("a") as file:
+        file.write(f"{os.getpid()}\n{started.pid}\n")
+
+
 def leave(status: int, until_attempt: int = 1 << 30) -> None:
     if GREETING["attempt"] < until_attempt:
         os._exit(status)
@@ -80,6 +87,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "progress": progress,
     "checkpoint": checkpoint,
     "stray": stray,
+    "child": child,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exit": leave,
     "sleep": time.sleep,
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),

@@ -12,154 +12,157 @@ import os
 import signal
 import sys
 from asyncio.subprocess import SubprocessStreamProtocol
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconciler.service.definition import Resources
 from reconciler.service.engines import strays
-from reconciler.service.protocol import DoneLine, ErrorLine, Line, LineSplitter, printable
+from reconciler.service.engines.engine import Capabilities, Ending, Handle, How, Phase, Record, Work
+from reconciler.service.engines.tasks import LAUNCHER, Task, environment, limits
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
-_CHUNK = 1 << 20
-_STDERR_TAIL = 8192  # bytes
-_MIB = 1 << 20
 LOOK = 0.05  # seconds between looks at what a worker has written
-_LIMITS = {
-    signal.SIGXCPU: ("cpu_limit_exceeded", "used more processor time than the pipeline allows"),
-    signal.SIGXFSZ: ("file_limit_exceeded", "wrote a larger file than the pipeline allows"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One index of a job: what to run, where, and what to tell it. `folder` is the index's own, with `work` and
-    `outputs` in it; `greeting` is the line of JSON on stdin. `silence`: seconds after which a worker that writes
-    nothing is taken for dead.
-    """
-
-    command: tuple[str, ...]
-    folder: Path
-    greeting: dict[str, Any]
-    resources: Resources
-    silence: float | None = None
-
-    @property
-    def index(self) -> int:
-        return int(self.greeting["index"])
-
-    @property
-    def stdout(self) -> Path:
-        return self.folder / "stdout"
-
-    @property
-    def stderr(self) -> Path:
-        return self.folder / "stderr"
-
-
-Sink = Callable[[Task, Sequence[Line], int, int], Awaitable[None]]
-"""Takes lines that were written, and the positions in the output up to which it had been given and now has been."""
-
-
-class WorkerFailed(Exception):
-    """An index did not end well; `error` is what the job shows: `{code, message, suggestion?, details?}`."""
-
-    def __init__(self, task: Task, error: dict[str, Any]) -> None:
-        super().__init__(error["message"])
-        self.task = task
-        self.error = error
+_GONE = Record(
+    Phase.ENDED,
+    ending=Ending(How.LOST, {"code": "place_lost", "message": "the service that ran it had ended"}),
+)
 
 
 class _Protocol(SubprocessStreamProtocol):
     """Says when the process has ended, whoever may still hold its pipe."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, place: _Place) -> None:
         super().__init__(limit=1 << 16, loop=loop)
         self.ended = asyncio.Event()
         self.gone = asyncio.Event()
+        self._place = place
+        self._pid = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._pid = transport.get_pid()
 
     def process_exited(self) -> None:
         super().process_exited()
+        _kill_group(self._pid)  # now, while the number cannot be another group's yet
         self.ended.set()
+        self._place.news.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.gone.set()
 
 
-def _environment(task: Task) -> dict[str, str]:
-    """Small and without any key. One thread for each index: the indexes are the parallelism."""
-    return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": str(task.folder / "work"),
-        "TMPDIR": str(task.folder / "tmp"),
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        strays.MARK: str(task.folder),
-    }
+@dataclass(slots=True)
+class _Process:
+    index: int
+    transport: asyncio.SubprocessTransport
+    protocol: _Protocol
 
 
-def _command(task: Task) -> tuple[str, ...]:
-    most = task.resources
-    limits = {
-        "memory": most.memory_mb and most.memory_mb * _MIB,
-        "cpu": most.cpu_seconds,
-        "file": most.file_mb and most.file_mb * _MIB,
-        "open_files": most.open_files,
-        "core": 0,
-    }
-    given = json.dumps({name: value for name, value in limits.items() if value is not None})
-    return (sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), given, *task.command)
+@dataclass(slots=True)
+class _Place:
+    folder: Path
+    begun: bool = False
+    processes: list[_Process] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)  # an index has ended since it was looked at
+
+    def record(self) -> Record:
+        self.news.clear()
+        ended = [each for each in self.processes if each.protocol.ended.is_set()]
+        exits = {each.index: status for each in ended if (status := each.transport.get_returncode()) is not None}
+        return Record(Phase.WORKING if self.begun else Phase.READY, exits)
 
 
-def prepare(task: Task) -> None:
-    """Make the folder of an index, with all that it needs to start. May be repeated when it raised `OSError`."""
-    for name in ("work", "outputs", "tmp"):
-        (task.folder / name).mkdir(parents=True, exist_ok=True)
-    (task.folder / "task.json").write_text(json.dumps(task.greeting))  # for who finds the folder after a crash
-    task.stdout.touch()
-    task.stderr.touch()
+class LocalEngine:
+    """Places are made at once: whoever asks has seen to it that there is room. They end with the service."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._places: dict[str, _Place] = {}
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities("local", self._slots, queues=False, outlives=False, look=LOOK)
+
+    async def ensure(self, marker: str, attempt: int | None, work: Work) -> Handle:
+        """As of every engine. Raises `OSError` when a process cannot be made; those that were are ended."""
+        place = self._places.setdefault(marker, _Place(work.folder))
+        handle = Handle(marker)
+        if attempt is None or place.begun:
+            return handle
+        place.begun = True
+        try:
+            for task in work.tasks:
+                await _start(task, place)
+        except BaseException:
+            await asyncio.shield(self.cancel(handle))
+            raise
+        return handle
+
+    async def find(self, marker: str) -> list[Handle]:
+        return [Handle(each) for each in self._places if marker in ("", each)]
+
+    async def observe(self, handles: Sequence[Handle], patience: float = 0) -> dict[Handle, Record]:
+        places = {handle: self._places.get(handle.marker) for handle in handles}
+        there = [place for place in places.values() if place is not None]
+        if patience and len(there) == len(handles) and not any(place.news.is_set() for place in there):
+            await _any_news(there, patience)
+        return {handle: place.record() if place else _GONE for handle, place in places.items()}
+
+    async def cancel(self, handle: Handle) -> None:
+        place = self._places.get(handle.marker)
+        if place is None:
+            return
+        # No await before the kill: whoever cancels must not be able to keep us from it.
+        for each in place.processes:
+            if not each.protocol.ended.is_set():
+                _kill_group(each.transport.get_pid())
+        await asyncio.shield(_buried(place))
+        self._places.pop(handle.marker, None)
 
 
-async def run_worker(task: Task, sink: Sink) -> None:
-    """Run one index, which has been prepared, to its end and give what it says to `sink`.
+async def _any_news(places: Sequence[_Place], patience: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            if len(places) == 1:
+                await places[0].news.wait()
+                return
+            waits = [asyncio.ensure_future(place.news.wait()) for place in places]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
 
-    Raises `WorkerFailed`; kills when cancelled.
-    """
+
+async def _start(task: Task, place: _Place) -> None:
     loop = asyncio.get_running_loop()
     with task.stdout.open("r+b") as stdout, task.stderr.open("r+b") as stderr:
         transport, protocol = await loop.subprocess_exec(
-            lambda: _Protocol(loop),
-            *_command(task),
+            lambda: _Protocol(loop, place),
+            *(sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), limits(task), *task.command),
             stdout=stdout,
             stderr=stderr,
-            cwd=task.folder / "work",
-            env=_environment(task),
+            cwd=task.work,
+            env=environment(task),
             start_new_session=True,
         )
-    reading = _Reading(task, sink)
-    try:
-        _tell(transport, task.greeting)
-        await _follow(reading, protocol)
-    finally:
-        # No await before the kill: whoever cancels must not be able to keep us from it.
-        _kill_group(transport.get_pid())
-        await asyncio.shield(_buried(transport, protocol, task))
-    await reading.rest()
-    _judge(task, reading, transport.get_returncode())
+    place.processes.append(_Process(task.index, transport, protocol))
+    _tell(transport, task.greeting)
 
 
-async def _buried(transport: asyncio.SubprocessTransport, protocol: _Protocol, task: Task) -> None:
-    """Wait until the system has let go of the process, so that no signal of ours can hit a later one, and end what
-    it started and put out of its group.
+async def _buried(place: _Place) -> None:
+    """Wait until the system has let go of the processes, so that no signal of ours can hit a later one, and end what
+    they started and put out of their groups.
     """
-    await protocol.ended.wait()
-    transport.close()  # not before: it would take the exit status away from who waits for it
-    await protocol.gone.wait()
-    await asyncio.to_thread(strays.kill, str(task.folder))
+    for each in place.processes:
+        await each.protocol.ended.wait()
+        each.transport.close()  # not before: it would take the exit status away from who waits for it
+        await each.protocol.gone.wait()
+    if place.processes:
+        await asyncio.to_thread(strays.kill, str(place.folder))
 
 
 def _kill_group(pid: int) -> None:
@@ -171,95 +174,3 @@ def _tell(transport: asyncio.SubprocessTransport, greeting: dict[str, Any]) -> N
     pipe = transport.get_pipe_transport(0)
     assert isinstance(pipe, asyncio.WriteTransport)
     pipe.write(json.dumps(greeting).encode() + b"\n")
-
-
-class _Reading:
-    """What a worker has written so far, on its way to the sink."""
-
-    def __init__(self, task: Task, sink: Sink) -> None:
-        self.task = task
-        self._sink = sink
-        self._splitter = LineSplitter()
-        self._position = 0
-        self._delivered = 0
-        self.failure: dict[str, Any] | None = None
-        self.done = False
-
-    async def look(self) -> bool:
-        """Deliver what is new; whether there was anything."""
-        with self.task.stdout.open("rb") as file:
-            file.seek(self._position)
-            chunk = file.read(_CHUNK)
-        self._position += len(chunk)
-        if chunk:
-            await self._deliver(self._splitter.feed(chunk))
-        return bool(chunk)
-
-    async def rest(self) -> None:
-        """Deliver all that is left of a worker that has ended."""
-        while await self.look():
-            pass
-        await self._deliver(self._splitter.end())
-
-    async def _deliver(self, lines: list[Line]) -> None:
-        if self.done:
-            return  # nothing after it counts
-        for number, line in enumerate(lines):
-            if isinstance(line, ErrorLine) and self.failure is None:
-                self.failure = line.error.model_dump(exclude_none=True)
-            if isinstance(line, DoneLine):
-                self.done = True
-                del lines[number + 1 :]
-                break
-        if lines:
-            await self._sink(self.task, lines, self._delivered, self._splitter.consumed)
-            self._delivered = self._splitter.consumed
-
-
-async def _follow(reading: _Reading, protocol: _Protocol) -> None:
-    """Read until the process ends or says that it is done. Raises `WorkerFailed` when it is silent for too long."""
-    loop = asyncio.get_running_loop()
-    task = reading.task
-    heard = loop.time()
-    while not protocol.ended.is_set() and not reading.done:
-        if await reading.look():
-            heard = loop.time()
-        elif task.silence is not None and loop.time() - heard > task.silence:
-            raise WorkerFailed(task, _silent(task))
-        else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(protocol.ended.wait(), LOOK)
-
-
-def _judge(task: Task, reading: _Reading, status: int | None) -> None:
-    if reading.failure is not None:
-        raise WorkerFailed(task, reading.failure)
-    if status != 0 and not reading.done:
-        raise WorkerFailed(task, _died(task, status, _tail(task.stderr)))
-
-
-def _tail(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _STDERR_TAIL))
-        return printable(file.read(_STDERR_TAIL).decode("utf-8", "replace")).strip()
-
-
-def _silent(task: Task) -> dict[str, Any]:
-    return {
-        "code": "worker_silent",
-        "message": f"index {task.index} wrote nothing for {task.silence:g} seconds and was taken for dead",
-        "details": {"index": task.index, "stderr": _tail(task.stderr)},
-    }
-
-
-def _died(task: Task, status: int | None, tail: str) -> dict[str, Any]:
-    code, how = "worker_died", f"ended with exit status {status}"
-    if status is not None and status < 0:
-        how = f"was killed by signal {-status} ({signal.strsignal(-status)})"
-        code, how = _LIMITS.get(signal.Signals(-status), (code, how))
-    last = tail.splitlines()[-1] if tail else "it wrote nothing on stderr"
-    return {
-        "code": code,
-        "message": f"index {task.index} {how}: {last}",
-        "details": {"index": task.index, "exit_status": status, "stderr": tail},
-    }
