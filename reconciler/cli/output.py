@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -43,6 +41,8 @@ def paint(stream: IO[str] | None = None) -> Paint:
 
 def columns(stream: IO[str]) -> int | None:
     """How many cells a line on `stream` has; None when it is not a terminal."""
+    import shutil
+
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
@@ -59,6 +59,8 @@ def note(options: Options, text: str) -> None:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
     return asyncio.run(work)
 
 
