@@ -94,3 +94,12 @@ def newer_than(want: DesiredJob, have: RecordedJob, facts: Facts) -> str | None:
 def secrets_of(want: DesiredJob, facts: Facts) -> dict[str, str]:
     known = facts.secrets if facts.state.serial else {}
     return {name: known.get(name, "") for name in want.env}
+
+
+def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> dict[str, RecordedJob]:
+    """The jobs, as the specs ask for them still, of which it is known what their `file_id`s stood for."""
+    return {
+        name: record
+        for name, record in sorted(records.items())
+        if record.files and name in desired and desired[name].fingerprint == record.fingerprint
+    }

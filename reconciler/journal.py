@@ -6,16 +6,14 @@ and is dropped; damage anywhere else is an error, since it could hide a job.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
-import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -23,6 +21,9 @@ from reconciler.durable import read_file, remove_file, replace_file
 from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.record import Entry, Intent
+
+if TYPE_CHECKING:
+    import asyncio
 
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 
@@ -124,6 +125,8 @@ class Journal:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
+        import threading
+
         self._writing = threading.Lock()
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flusher: asyncio.Task[None] | None = None
@@ -148,6 +151,8 @@ class Journal:
 
     async def append(self, entry: Entry) -> None:
         """Add `entry`, and return when it is on the disk. Raises `StateError`; after that every append does."""
+        import asyncio
+
         if self._broken:
             raise self._broken
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -163,6 +168,8 @@ class Journal:
             raise
 
     async def _flush(self) -> None:
+        import asyncio
+
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:

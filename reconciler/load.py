@@ -74,7 +74,7 @@ class _Loader:
         self._root = root
         self._renderer = renderer
         self._environ = environ
-        self._schema = Checker(JobSpec.model_json_schema(), ours=True)
+        self._schema = Checker(JobSpec.model_json_schema, ours=True)
         self._snapshots = Snapshots(pipelines)
         self.unchecked: set[str] = set()
         self._local = LocalFiles(root)

@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.client import Client
 from reconciler.compare import declared_in
 from reconciler.errors import PlatformError
-from reconciler.job import Gone, JsonObject, Observation, ObservedJob, RecordedJob, Seen, is_terminal
+from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, is_terminal
 
 
 async def observe(client: Client, jobs: Mapping[str, str]) -> dict[str, Observation]:
@@ -19,13 +19,6 @@ async def observe(client: Client, jobs: Mapping[str, str]) -> dict[str, Observat
     names = sorted(jobs)
     answers = await asyncio.gather(*(client.observe(jobs[name]) for name in names))
     return dict(zip(names, answers, strict=True))
-
-
-def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
-    """Job ids by name of the records that may still change. A job that has ended is never asked for again; one that was
-    gone may only have been out of sight.
-    """
-    return {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
 
 
 async def identical(client: Client, name: str, request: JsonObject, jobs: Iterable[ObservedJob]) -> list[ObservedJob]:

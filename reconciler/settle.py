@@ -15,7 +15,7 @@ from reconciler.client import Client
 from reconciler.errors import PlatformError
 from reconciler.job import ObservedJob, State, is_terminal, parse_time, timestamp
 from reconciler.observe import identical
-from reconciler.record import Intent, NotSubmitted, Submitted
+from reconciler.record import Intent, NotSubmitted, Submitted, known_ids
 
 _CLOCKS = timedelta(seconds=60)
 """How far apart the clocks of a platform's hosts may be: the one that tells the time, and the one that stamps jobs."""
@@ -65,12 +65,6 @@ async def settle(
 def _found(intent: Intent, at: str, job: ObservedJob) -> Submitted:
     why = "the answer was lost, and its job was found on the platform"
     return Submitted(name=intent.name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True, why=why)
-
-
-def known_ids(state: State) -> frozenset[str]:
-    """Every job id that the state records, those of earlier submissions included."""
-    records = state.jobs.values()
-    return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)
 
 
 async def _look(

@@ -1,7 +1,6 @@
 """What click prints: written by tests/unit/test_quick.py, see `quick`."""
 
 # fmt: off
-# ruff: noqa: E501
 HELP = {
     80: """\
 Usage: reconciler [OPTIONS] COMMAND [ARGS]...

@@ -115,13 +115,14 @@ def plan(
 def _plan(options: Options, settings: Settings, request: PlanRequest, drafted: Draft) -> Plan:
     """Make the plan and show it."""
     from reconciler.reconcile import plan as make
-    from reconciler.reconcile import status
     from reconciler.report.diagnostics import diagnostics_text
     from reconciler.report.plans import plan_json, plan_text
 
-    made, warnings = run_async(make(settings, request))
+    made, warnings = make(settings, request, run_async)
     drafted.planned(made)
     if drafted.wanted:
+        from reconciler.reconcile import status
+
         drafted.records = run_async(status(settings, (), refresh=False)).records
     if warnings:
         drafted.diagnostics = warnings

@@ -92,8 +92,8 @@ class Options:
 
         Raises `UsageError`, and `SpecError` for a broken `reconciler.yaml`.
         """
+        from reconciler.client import normalise_endpoint
         from reconciler.client.patience import Timing
-        from reconciler.client.transport import normalise_endpoint
         from reconciler.config import STATE, read_config
         from reconciler.connect import LOCAL, PLATFORM
         from reconciler.reconcile import Settings

@@ -21,8 +21,7 @@ from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries, watch_records
-from reconciler.record import NotSubmitted, Protected, Submitted, fold
-from reconciler.settle import known_ids
+from reconciler.record import NotSubmitted, Protected, Submitted, fold, known_ids
 from reconciler.signals import Stop
 from reconciler.state import dumps, save
 from reconciler.uploading import Uploading

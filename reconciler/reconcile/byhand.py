@@ -30,8 +30,7 @@ from reconciler.reconcile.planning import CANNOT_LIST, PlanRequest, checked_out,
 from reconciler.reconcile.session import Session, hidden, open_names, open_session, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries
-from reconciler.record import fold
-from reconciler.settle import known_ids
+from reconciler.record import fold, known_ids
 from reconciler.signals import Stop
 from reconciler.transfer import as_sent
 

@@ -6,34 +6,35 @@ import contextlib
 import functools
 import os
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler import __version__
 from reconciler.actions import Plan
 from reconciler.chains import in_order
-from reconciler.client import Client
 from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
-from reconciler.facts import Facts, PlanOptions
+from reconciler.facts import Facts, PlanOptions, to_compare
 from reconciler.guards import GUARDS, Guard
-from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, diagnostic_order, load
-from reconciler.observe import identical, in_flight, observe
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
+from reconciler.record import in_flight, known_ids
 from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
-from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
 from reconciler.state import read_state
-from reconciler.transfer import as_sent
+
+if TYPE_CHECKING:
+    from reconciler.client import Client
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +101,60 @@ def _with_override(diagnostic: Diagnostic, typed: Sequence[str]) -> Diagnostic:
     return replace(diagnostic, hint=f"{diagnostic.hint}; if all the specs are meant to be gone: {line}")
 
 
-async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Diagnostic]]:
-    """What apply would do now, and the warnings of the specs. Takes no lock and writes nothing."""
+def plan(
+    settings: Settings, request: PlanRequest, run: Callable[[Coroutine[Any, Any, Plan]], Plan]
+) -> tuple[Plan, list[Diagnostic]]:
+    """What apply would do now, and the warnings of the specs. Takes no lock and writes nothing.
+
+    `run`: runs a coroutine. It is called only when the platform is to be asked.
+    """
     desired, warnings = desired_jobs(settings, request)
     state, leftover = read_record(settings)
     folded = folded_record(state, leftover, settings)
-    needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+    needs_platform = request.refresh and (
+        bool(in_flight(folded.state.jobs)) or _first_run(folded.state, desired, request)
+    )
     worth_a_look = request.refresh and (
         bool(to_compare(desired, folded.state.jobs)) or may_submit_open(desired, folded.state, request.options)
     )
-    async with contextlib.AsyncExitStack() as stack:
-        client = None
-        if needs_platform or worth_a_look:
-            # Versions and inputs are worth a look, but a plan that needs nothing else of the platform does without.
-            with contextlib.suppress(*() if needs_platform else (UsageError,)):
-                client = await stack.enter_async_context(settings.connect())
-        unresolved = open_names(folded.unresolved)
-        made, _ = await plan_with(settings, request, desired, folded.state, unresolved, client)
+    unresolved = open_names(folded.unresolved)
+    if needs_platform or worth_a_look:
+        made = run(_asking(settings, request, desired, folded.state, unresolved, needed=needs_platform))
+    else:
+        made = _at_once(plan_with(settings, request, desired, folded.state, unresolved, None))[0]
     if unresolved:
         note = "what became of an interrupted submission is not known yet: apply, status or settle finds out"
         made = made.model_copy(update={"warnings": (note, *made.warnings)})
     return made, warnings
+
+
+async def _asking(
+    settings: Settings,
+    request: PlanRequest,
+    desired: Mapping[str, DesiredJob],
+    state: State,
+    unresolved: Mapping[str, str],
+    *,
+    needed: bool,
+) -> Plan:
+    """The plan, with the platform's word. What is not `needed` is worth a look, but the plan does without."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = None
+        with contextlib.suppress(*() if needed else (UsageError,)):
+            client = await stack.enter_async_context(settings.connect())
+        made, _ = await plan_with(settings, request, desired, state, unresolved, client)
+    return made
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing: it needs no event loop."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("it waits for something")
 
 
 def _first_run(state: State, desired: Mapping[str, DesiredJob], request: PlanRequest) -> bool:
@@ -147,6 +181,9 @@ async def plan_with(
     if client is not None:
         client.secrets = client.secrets.joined(hidden(settings, desired, state))
     if client is not None and request.refresh:
+        from reconciler.identities import content_drift
+        from reconciler.observe import observe
+
         observed = await observe(client, in_flight(state.jobs))
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
@@ -229,6 +266,9 @@ async def _find(
 
     Raises `PlatformError`.
     """
+    from reconciler.observe import identical
+    from reconciler.transfer import as_sent
+
     listed: dict[str, list[ObservedJob]] = {}
     try:
         async for job in client.jobs():

@@ -6,19 +6,20 @@ import contextlib
 import shlex
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from reconciler.client import Client
 from reconciler.connect import LOCAL
 from reconciler.durable import remove_leftovers
 from reconciler.errors import StateError
 from reconciler.job import DesiredJob, JsonObject, State
 from reconciler.journal import Leftover, finish, read_journal
-from reconciler.lock import locked_when_free
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
 from reconciler.secrets import Secrets
-from reconciler.settle import settle
 from reconciler.state import new_state, read_state, refuse_foreign, save
+
+if TYPE_CHECKING:
+    from reconciler.client import Client
 
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
@@ -85,6 +86,8 @@ class Session:
 @contextlib.asynccontextmanager
 async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
     """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
+    from reconciler.lock import locked_when_free
+
     async with locked_when_free(settings.lock, settings.command, settings.lock_timeout) as still_locked:
         for path in (settings.state, settings.journal):
             refuse_foreign(path)
@@ -126,6 +129,8 @@ def open_names(intents: Sequence[Intent]) -> dict[str, str]:
 
 async def settle_open(session: Session) -> list[Submitted | NotSubmitted]:
     """Find out about the open intents, save what is known now, and say why the rest is not."""
+    from reconciler.settle import settle
+
     settings = session.settings
     settled = await settle(
         session.client,

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reconciler.client import Client
 from reconciler.client.patience import Timing
 from reconciler.connect import connect
 from reconciler.job import timestamp
+
+if TYPE_CHECKING:
+    from reconciler.client import Client
 
 
 @dataclass(frozen=True, slots=True)

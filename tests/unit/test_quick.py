@@ -46,7 +46,7 @@ def _written(monkeypatch: pytest.MonkeyPatch) -> str:
     )
     return (
         '"""What click prints: written by tests/unit/test_quick.py, see `quick`."""\n\n'
-        "# fmt: off\n# ruff: noqa: E501\n"
+        "# fmt: off\n"
         f"HELP = {{\n{texts}}}\n"
         f"COMMANDS = {pformat(names, width=110)}\n"
         f"OPTIONS = {pformat(options, width=110)}\n"
