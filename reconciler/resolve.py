@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import rfc8785
-
+from reconciler.canonical import canonical
 from reconciler.chains import FROM, in_order, source_names, with_sources
 from reconciler.check import did_you_mean
 from reconciler.durations import seconds
@@ -56,7 +55,7 @@ class WrittenSpec:
 
 def fingerprint(request: Mapping[str, Any]) -> str:
     """`sha256:` over the RFC 8785 canonical JSON of a resolved request."""
-    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(request))).hexdigest()
+    return "sha256:" + hashlib.sha256(canonical(dict(request))).hexdigest()
 
 
 def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
