@@ -105,6 +105,8 @@ class DesiredJob:
     """Variables of the environment that stand in `request`, unfilled: `${{ env.NAME }}`."""
     needs: frozenset[str] = frozenset()
     """Jobs that must have COMPLETED before this one is submitted, those whose outputs it takes among them."""
+    partial: bool = False
+    """Of `request` only the pipeline is here: what the fingerprint is of was read in an earlier run."""
 
 
 @dataclass(frozen=True, slots=True)

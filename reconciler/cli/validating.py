@@ -35,13 +35,15 @@ def validate(options: Options, paths: tuple[str, ...], explain: str | None) -> i
         return _explain(options, explain)
     try:
         settings = options.settings("validate")
-        _, diagnostics, loaded = read_specs(settings, [Path(p) for p in paths] or [specs_path(None)])
+        _, diagnostics, loaded = read_specs(
+            settings, [Path(p) for p in paths] or [specs_path(None)], lambda name, fingerprint: True
+        )
     except SpecError as error:  # of reconciler.yaml: what reads our stdout is to have it as well
         _show(options, error.diagnostics)
         note(options, f"{error.message} in reconciler.yaml; no spec was read")
         return ExitCode.INVALID
     _show(options, diagnostics)
-    _conclude(options, len({spec.spec.name for spec in loaded.specs}), diagnostics, loaded)
+    _conclude(options, len({spec.job.name for spec in loaded.specs}), diagnostics, loaded)
     return ExitCode.INVALID if any(d.severity == "error" for d in diagnostics) else ExitCode.OK
 
 

@@ -9,23 +9,23 @@ import shlex
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reconciler import __version__
 from reconciler.actions import Plan
 from reconciler.chains import in_order
 from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
-from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
+from reconciler.errors import Diagnostic, PlatformError, SpecError, StateError, UsageError
 from reconciler.facts import Facts, PlanOptions, to_compare
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
-from reconciler.load import Loaded, diagnostic_order, load
+from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.record import in_flight, known_ids
+from reconciler.record import Folded, in_flight, known_ids
 from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
 from reconciler.source import git_names, read_source
@@ -54,22 +54,29 @@ class PlanRequest:
     """The command line; what overrides the refusal of an emptied folder adds to it."""
 
 
-def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
+Enough: TypeAlias = Callable[[str, str], bool]
+"""Whether no more needs to be known of a job than its name and its fingerprint."""
+
+
+def read_specs(
+    settings: Settings, paths: Sequence[Path], enough: Enough | None = None
+) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
     """Load and resolve: desired jobs by name, every diagnostic, and what was read of `paths`.
 
     When a spec in `paths` needs one that is not there, the specs of the working directory are desired as well.
+    Without `enough` nothing is taken from earlier runs.
     """
-    loaded = _load(settings, paths)
+    loaded = _load(settings, paths, enough)
     desired, faults = resolve(loaded.specs)
     if any(fault.code == UNKNOWN_JOB for fault in faults):
-        around = _load(settings, [settings.root / settings.specs, *paths])
+        around = _load(settings, [settings.root / settings.specs, *paths], enough)
         desired, faults_around = resolve(around.specs)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
     found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
     return desired, sorted(found, key=diagnostic_order), loaded
 
 
-def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
+def _load(settings: Settings, paths: Sequence[Path], enough: Enough | None) -> Loaded:
     return load(
         paths,
         root=settings.root,
@@ -77,12 +84,15 @@ def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
         scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: git_names(settings.root))},
         policies=settings.policies,
         environ=settings.environ.keys(),
+        memory=Memory(settings.cache, enough) if settings.cache and enough else None,
     )
 
 
-def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+def desired_jobs(
+    settings: Settings, request: PlanRequest, enough: Enough | None = None
+) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """The desired jobs and the warnings. Raises `SpecError`."""
-    desired, diagnostics, _ = read_specs(settings, request.paths)
+    desired, diagnostics, _ = read_specs(settings, request.paths, enough)
     # Of specs that are the same, and of open versions, the plan speaks, when one is about to be submitted.
     diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
@@ -108,9 +118,37 @@ def plan(
 
     `run`: runs a coroutine. It is called only when the platform is to be asked.
     """
-    desired, warnings = desired_jobs(settings, request)
-    state, leftover = read_record(settings)
+    try:
+        state, leftover = read_record(settings)
+    except StateError:
+        desired_jobs(settings, request)  # what is wrong with the specs is told first
+        raise
     folded = folded_record(state, leftover, settings)
+    desired, warnings = desired_jobs(settings, request, _recorded(folded.state))
+    made = _made(settings, request, desired, folded, run)
+    if any(desired[action.name].partial for action in made.actions if action.request is not None):
+        # What is submitted is always read from its spec.
+        desired, warnings = desired_jobs(settings, request)
+        made = _made(settings, request, desired, folded, run)
+    return made, warnings
+
+
+def _recorded(state: State) -> Enough:
+    jobs = state.jobs
+
+    def enough(name: str, fingerprint: str) -> bool:
+        return name in jobs and jobs[name].fingerprint == fingerprint
+
+    return enough
+
+
+def _made(
+    settings: Settings,
+    request: PlanRequest,
+    desired: Mapping[str, DesiredJob],
+    folded: Folded,
+    run: Callable[[Coroutine[Any, Any, Plan]], Plan],
+) -> Plan:
     needs_platform = request.refresh and (
         bool(in_flight(folded.state.jobs)) or _first_run(folded.state, desired, request)
     )
@@ -125,7 +163,7 @@ def plan(
     if unresolved:
         note = "what became of an interrupted submission is not known yet: apply, status or settle finds out"
         made = made.model_copy(update={"warnings": (note, *made.warnings)})
-    return made, warnings
+    return made
 
 
 async def _asking(

@@ -41,6 +41,8 @@ class Settings:
     """The environment of the process: what `${{ env.NAME }}` in specs stands for."""
     policies: Mapping[str, Any] = field(default_factory=dict)
     """What `reconcile` in specs is laid over."""
+    cache: Path | None = None
+    """The folder with what specs said in earlier runs; None remembers nothing."""
     timing: Timing = Timing()
 
     @property

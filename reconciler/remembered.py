@@ -1,0 +1,173 @@
+"""What spec files said in earlier runs, by their content: so that only what is new is read anew.
+
+Remembered is what valid files say, without the content of their requests: names, fingerprints, places, policies. It
+goes by the digest of a file's name and bytes, and by everything else that it depends on: this version of the tool and
+of what it reads with, the pipelines' snapshots, vars and policies. No time stamp is looked at.
+
+It lies in the user's cache folder, in one file for each working directory and all that. A file that is damaged, not the
+user's own, or from anything else is taken for none; two runs may write it at once, and the last one wins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reconciler import __version__
+from reconciler.canonical import canonical
+from reconciler.durable import read_file, replace_file
+from reconciler.specfile import FileRead
+
+_HEAD = b"reconciler specs 1\n"
+_DIGEST = 32
+_MOST = 100
+"""Files in the cache folder."""
+_SPARE = 1000
+"""What is remembered beside what the last run needed: at least this many, and at least as many as it needed."""
+_READ_WITH = ("yaml", "pydantic", "jsonschema_rs", "jsonschema", "rfc8785")
+_HEAD_OF_REQUEST = ("pipeline_type", "pipeline_key", "pipeline_version")
+
+
+def context(
+    root: Path, pipelines: Path | None, variables: Mapping[str, Any], policies: Mapping[str, Any]
+) -> str | None:
+    """A digest of all that a file's meaning depends on, but for the file. None where it cannot be told."""
+    digest = hashlib.sha256()
+    try:
+        for part in (os.fsencode(root), _tool(), canonical([dict(variables), dict(policies)]), *_snapshots(pipelines)):
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return digest.hexdigest()
+
+
+def _snapshots(folder: Path | None) -> list[bytes]:
+    if folder is None:
+        return []
+    paths = sorted(folder.glob("*.json"))
+    return [part for path in paths for part in (os.fsencode(path), path.read_bytes() if path.is_file() else b"")]
+
+
+@functools.cache
+def _tool() -> bytes:
+    """This version of the tool, to the byte, and of what it reads specs with."""
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    for name in _READ_WITH:
+        found = find_spec(name)
+        if found is not None and found.origin:
+            # Beside a package is a folder that has its version in its name.
+            beside = Path(found.origin).parents[1].glob(f"*{name.replace('_', '?')}-*.dist-info")
+            digest.update("\n".join([name, *sorted(path.name for path in beside)]).encode())
+    return digest.digest()
+
+
+def key_of(shown: str, data: bytes) -> bytes:
+    """By which a file is remembered."""
+    digest = hashlib.sha256(data)
+    digest.update(shown.encode())
+    return digest.digest()
+
+
+class Remembered:
+    """What is remembered about one context. `is_known`: there is something; then no snapshot was at fault."""
+
+    def __init__(self, folder: Path, about: str) -> None:
+        self._path = folder / f"{about}.specs"
+        self._reads: dict[bytes, FileRead] = _reads(self._path)
+        self.is_known = bool(self._reads)
+
+    def get(self, key: bytes) -> FileRead | None:
+        return self._reads.get(key)
+
+    def keep(self, reads: Mapping[bytes, FileRead]) -> None:
+        """Remember what the files of this run said. It is no fault when that cannot be written."""
+        lasting = {key: read for key, read in reads.items() if _is_lasting(read)}
+        if lasting.keys() <= self._reads.keys():
+            return
+        spare = [key for key in self._reads if key not in lasting]
+        spare = spare[max(0, len(spare) - max(_SPARE, len(lasting))) :]
+        kept = {key: self._reads[key] for key in spare} | {key: _told(read) for key, read in lasting.items()}
+        data = msgspec.msgpack.encode(_sparse(kept))
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_ours(self._path.parent):
+                replace_file(self._path, _HEAD + hashlib.sha256(data).digest() + data)
+                _forget_oldest(self._path.parent)
+
+
+def _reads(path: Path) -> dict[bytes, FileRead]:
+    try:
+        data = read_file(path) if _is_ours(path.parent) and _is_ours(path) else None
+    except OSError:
+        return {}
+    if data is None or not data.startswith(_HEAD):
+        return {}
+    start = len(_HEAD) + _DIGEST
+    rest = memoryview(data)[start:]
+    if hashlib.sha256(rest).digest() != data[len(_HEAD) : start]:
+        return {}
+    try:
+        return msgspec.msgpack.decode(rest, type=dict[bytes, FileRead])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {}
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody but this user can have written it."""
+    try:
+        status = path.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_lasting(read: FileRead) -> bool:
+    """Whether a file says the same the next time, and nothing of its content is needed to say it."""
+    plain = not any(spec.needs or spec.takes for spec in read.specs)
+    return read.lasting and bool(read.specs) and not read.diagnostics and plain
+
+
+def _told(read: FileRead) -> FileRead:
+    """What is remembered of it."""
+    return replace(read, claims=[], specs=[replace(s, job=_without_content(s.job)) for s in read.specs])
+
+
+def _without_content(job: Any) -> Any:
+    head = {key: job.request[key] for key in _HEAD_OF_REQUEST if key in job.request}
+    return job if job.partial else replace(job, request=head, partial=True)
+
+
+def _sparse(value: Any) -> Any:
+    """Plain data without the fields that have their defaults."""
+    if isinstance(value, dict):
+        return {key: _sparse(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sparse(below) for below in value]
+    if not is_dataclass(value):
+        return value
+    told = {}
+    for field in fields(value):
+        own = getattr(value, field.name)
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if own != default:
+            told[field.name] = _sparse(own)
+    return told
+
+
+def _forget_oldest(folder: Path) -> None:
+    paths = sorted(folder.glob("*.specs"), key=lambda path: path.stat().st_mtime)
+    for path in paths[: max(0, len(paths) - _MOST)]:
+        path.unlink(missing_ok=True)
