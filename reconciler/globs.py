@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 
-from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused
+from reconciler.findings import did_you_mean
 
 _SPECIAL = frozenset("*?[")
 

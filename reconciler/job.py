@@ -169,7 +169,7 @@ class FailureLog:
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 JobId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s/\\?#%\x00-\x1f\x7f]+$")]

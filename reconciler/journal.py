@@ -25,13 +25,13 @@ from reconciler.record import Entry, Intent
 if TYPE_CHECKING:
     import asyncio
 
-_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry, config=ConfigDict(defer_build=True))
 
 
 class Header(BaseModel):
     """Which state the entries are to be folded into."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     journal: Literal[1] = 1
     lineage: str

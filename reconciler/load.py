@@ -8,16 +8,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
-from reconciler.localfiles import LocalFiles
 from reconciler.remembered import Remembered, context, key_of
-from reconciler.resolve import ReadSpec, duplicate_name
+from reconciler.resolve import Claim, FileRead, ReadSpec, duplicate_name
 from reconciler.sharing import shared
-from reconciler.snapshots import Snapshots
-from reconciler.specfile import Claim, FileRead, SpecReader
+
+if TYPE_CHECKING:
+    from reconciler.localfiles import LocalFiles
+    from reconciler.snapshots import Snapshots
+    from reconciler.specfile import SpecReader
 
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
@@ -101,7 +103,6 @@ class _Loader:
         self._root = root
         self._pipelines = pipelines
         self._scopes, self._policies, self._environ = scopes, policies, environ
-        self._local = LocalFiles(root)
         self._memory = memory
         self._seen: set[str] = set()
         self._found: list[_File] = []
@@ -109,11 +110,21 @@ class _Loader:
         self.files = 0
 
     @cached_property
+    def _local(self) -> LocalFiles:
+        from reconciler.localfiles import LocalFiles
+
+        return LocalFiles(self._root)
+
+    @cached_property
     def _snapshots(self) -> Snapshots:
+        from reconciler.snapshots import Snapshots
+
         return Snapshots(self._pipelines)
 
     @cached_property
     def _reader(self) -> SpecReader:
+        from reconciler.specfile import SpecReader
+
         return SpecReader(self._name, self._snapshots, self._local, self._scopes, self._policies, self._environ)
 
     def find(self, path: Path) -> None:
@@ -239,7 +250,7 @@ class _Loader:
             specs += read.specs
             self.diagnostics += read.diagnostics
             unchecked |= read.unchecked
-            claims += read.claims
+            claims += read.claims or [Claim(s.job.name, s.name_location, valid=True) for s in read.specs]
         self.diagnostics += _clashes(claims)
         diagnostics = tuple(sorted(self.diagnostics, key=diagnostic_order))
         return Loaded(tuple(specs), diagnostics, self.files, tuple(sorted(unchecked)))

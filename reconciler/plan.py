@@ -13,10 +13,10 @@ from typing import Any, Literal
 from reconciler.actions import Action, ActionKind, Plan
 from reconciler.cautions import duplicates, not_set, warnings
 from reconciler.chains import source_names
-from reconciler.check import did_you_mean
 from reconciler.compare import compare
 from reconciler.errors import PlanRefused
 from reconciler.facts import Facts, PlanOptions, changed_secrets, latest_of, newer_than, secrets_of, standing
+from reconciler.findings import did_you_mean
 from reconciler.globs import expand
 from reconciler.guards import Extent, Guard, Refusal, refusals, with_name
 from reconciler.job import (

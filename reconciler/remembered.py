@@ -26,7 +26,7 @@ import msgspec
 from reconciler import __version__
 from reconciler.canonical import canonical
 from reconciler.durable import read_file, replace_file
-from reconciler.specfile import FileRead
+from reconciler.resolve import FileRead
 
 _HEAD = b"reconciler specs 1\n"
 _DIGEST = 32

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.canonical import canonical
 from reconciler.chains import FROM, in_order, source_names, with_sources
-from reconciler.check import did_you_mean
 from reconciler.durations import seconds
 from reconciler.errors import Diagnostic, Location
+from reconciler.findings import did_you_mean
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
-from reconciler.pipeline import Pipeline, listed
-from reconciler.spec import JobSpec, Reconcile
+
+if TYPE_CHECKING:
+    from reconciler.pipeline import Pipeline
+    from reconciler.spec import JobSpec, Reconcile
 
 UNKNOWN_JOB = "unknown-job"
 """The code of a fault that may go away when more specs are read."""
@@ -70,6 +72,30 @@ class ReadSpec:
     pipeline: str | None = None
     newest: str | None = None
     outputs: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A spec, valid or not, has this name."""
+
+    name: str
+    location: Location
+    valid: bool
+
+
+@dataclass(slots=True)
+class FileRead:
+    """What one file says. Plain data.
+
+    `unchecked`: pipelines without a snapshot. `lasting`: it would say the same in the next run, as long as the local
+    files that it names are the same.
+    """
+
+    specs: list[ReadSpec] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    unchecked: set[str] = field(default_factory=set)
+    lasting: bool = True
 
 
 def read(written: WrittenSpec) -> ReadSpec:
@@ -152,7 +178,11 @@ def _untakable(chained: Mapping[str, ReadSpec], specs: Mapping[str, ReadSpec]) -
             elif maker.outputs is not None and taken.port not in maker.outputs:
                 known = maker.outputs
                 summary = f"{maker.pipeline}, which {taken.job!r} runs, has no output port {taken.port!r}"
-                hint = did_you_mean(taken.port, known) or listed("output ports", known)
+                hint = (
+                    did_you_mean(taken.port, known) or f"output ports: {', '.join(known)}"
+                    if known
+                    else "it has no output ports"
+                )
                 yield Diagnostic("no-such-output", summary, taken.location, hint=hint)
 
 

@@ -7,7 +7,7 @@ other files, but for those that the specs name.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,7 +20,7 @@ from reconciler.job import JsonObject, Upload
 from reconciler.localfiles import LocalFiles, inputs_findings
 from reconciler.pipeline import Pipeline, check_inputs, check_parameters, check_type
 from reconciler.rendering import Rendered, Renderer
-from reconciler.resolve import ReadSpec, Taken, WrittenSpec, read
+from reconciler.resolve import Claim, FileRead, Taken, WrittenSpec, read
 from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
 from reconciler.yaml12 import Document, Marks, parse
@@ -30,30 +30,6 @@ _WARNINGS = frozenset({"env-not-set", "many-files"})
 _LASTING = frozenset({"vars"})
 """Scopes that have the same values in the next run; what they are is known to whoever remembers what was read."""
 Severity: TypeAlias = Literal["error", "warning"]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A spec, valid or not, has this name."""
-
-    name: str
-    location: Location
-    valid: bool
-
-
-@dataclass(slots=True)
-class FileRead:
-    """What one file says. Plain data.
-
-    `unchecked`: pipelines without a snapshot. `lasting`: it would say the same in the next run, as long as the local
-    files that it names are the same.
-    """
-
-    specs: list[ReadSpec] = field(default_factory=list)
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    unchecked: set[str] = field(default_factory=set)
-    lasting: bool = True
 
 
 class SpecReader:

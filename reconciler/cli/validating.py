@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import Options, common, specs_path
-from reconciler.cli.output import note, paint, show
+from reconciler.cli.output import all_kept, note, paint, show
 from reconciler.errors import Diagnostic, ExitCode, SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def validate(options: Options, paths: tuple[str, ...], explain: str | None) -> i
         return _explain(options, explain)
     try:
         settings = options.settings("validate")
-        _, diagnostics, loaded = read_specs(
-            settings, [Path(p) for p in paths] or [specs_path(None)], lambda name, fingerprint: True
-        )
+        places = [Path(p) for p in paths] or [specs_path(None)]
+        with all_kept():
+            _, diagnostics, loaded = read_specs(settings, places, lambda name, fingerprint: True)
     except SpecError as error:  # of reconciler.yaml: what reads our stdout is to have it as well
         _show(options, error.diagnostics)
         note(options, f"{error.message} in reconciler.yaml; no spec was read")
