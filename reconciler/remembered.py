@@ -10,11 +10,9 @@ user's own, or from anything else is taken for none; two runs may write it at on
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from importlib.util import find_spec
@@ -24,14 +22,12 @@ from typing import Any
 import msgspec
 
 from reconciler import __version__
+from reconciler.cache import Cache
 from reconciler.canonical import canonical
-from reconciler.durable import read_file, replace_file
 from reconciler.resolve import FileRead
 
 _HEAD = b"reconciler specs 1\n"
 _DIGEST = 32
-_MOST = 100
-"""Files in the cache folder."""
 _SPARE = 1000
 """What is remembered beside what the last run needed: at least this many, and at least as many as it needed."""
 _READ_WITH = ("yaml", "pydantic", "jsonschema_rs", "jsonschema", "rfc8785")
@@ -85,8 +81,8 @@ class Remembered:
     """What is remembered about one context. `is_known`: there is something; then no snapshot was at fault."""
 
     def __init__(self, folder: Path, about: str) -> None:
-        self._path = folder / f"{about}.specs"
-        self._reads: dict[bytes, FileRead] = _reads(self._path)
+        self._cache, self._name = Cache(folder), f"{about}.specs"
+        self._reads: dict[bytes, FileRead] = _reads(self._cache.read(self._name))
         self.is_known = bool(self._reads)
 
     def get(self, key: bytes) -> FileRead | None:
@@ -101,18 +97,10 @@ class Remembered:
         spare = spare[max(0, len(spare) - max(_SPARE, len(lasting))) :]
         kept = {key: self._reads[key] for key in spare} | {key: _told(read) for key, read in lasting.items()}
         data = msgspec.msgpack.encode(_sparse(kept))
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if _is_ours(self._path.parent):
-                replace_file(self._path, _HEAD + hashlib.sha256(data).digest() + data)
-                _forget_oldest(self._path.parent)
+        self._cache.write(self._name, _HEAD + hashlib.sha256(data).digest() + data)
 
 
-def _reads(path: Path) -> dict[bytes, FileRead]:
-    try:
-        data = read_file(path) if _is_ours(path.parent) and _is_ours(path) else None
-    except OSError:
-        return {}
+def _reads(data: bytes | None) -> dict[bytes, FileRead]:
     if data is None or not data.startswith(_HEAD):
         return {}
     start = len(_HEAD) + _DIGEST
@@ -123,15 +111,6 @@ def _reads(path: Path) -> dict[bytes, FileRead]:
         return msgspec.msgpack.decode(rest, type=dict[bytes, FileRead])
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether nobody but this user can have written it."""
-    try:
-        status = path.stat(follow_symlinks=False)
-    except OSError:
-        return False
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_lasting(read: FileRead) -> bool:
@@ -165,9 +144,3 @@ def _sparse(value: Any) -> Any:
         if own != default:
             told[field.name] = _sparse(own)
     return told
-
-
-def _forget_oldest(folder: Path) -> None:
-    paths = sorted(folder.glob("*.specs"), key=lambda path: path.stat().st_mtime)
-    for path in paths[: max(0, len(paths) - _MOST)]:
-        path.unlink(missing_ok=True)

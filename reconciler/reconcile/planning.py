@@ -23,7 +23,7 @@ from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Sour
 from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
-from reconciler.reconcile.session import folded_record, hidden, open_names, read_record
+from reconciler.reconcile.session import folded_record, hidden, look_at_record, open_names
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Folded, in_flight, known_ids
 from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
@@ -119,7 +119,7 @@ def plan(
     `run`: runs a coroutine. It is called only when the platform is to be asked.
     """
     try:
-        state, leftover = read_record(settings)
+        state, leftover = look_at_record(settings)
     except StateError:
         desired_jobs(settings, request)  # what is wrong with the specs is told first
         raise

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.cache import Cache
 from reconciler.connect import LOCAL
 from reconciler.durable import remove_leftovers
 from reconciler.errors import StateError
@@ -16,7 +18,7 @@ from reconciler.journal import Leftover, finish, read_journal
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
 from reconciler.secrets import Secrets
-from reconciler.state import new_state, read_state, refuse_foreign, save
+from reconciler.state import look, new_state, read_state, refuse_foreign, save
 
 if TYPE_CHECKING:
     from reconciler.client import Client
@@ -34,6 +36,15 @@ def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
             continue  # an apply moved on between the two: read again
         if leftover is None or read_state(settings.state) == state:
             return state, leftover
+
+
+def look_at_record(settings: Settings) -> tuple[State | None, Leftover | None]:
+    """As `read_record`, for those who only look. The records of the state must not be written."""
+    if settings.cache is None or os.path.lexists(settings.journal):
+        return read_record(settings)
+    state = look(settings.state, Cache(settings.cache))
+    leftover = _read_journal(settings, state)
+    return (state, None) if leftover is None else read_record(settings)
 
 
 def _read_journal(settings: Settings, state: State | None) -> Leftover | None:
