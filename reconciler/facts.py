@@ -15,6 +15,7 @@ from reconciler.job import (
     RecordedJob,
     Seen,
     State,
+    is_terminal,
 )
 
 
@@ -94,6 +95,19 @@ def newer_than(want: DesiredJob, have: RecordedJob, facts: Facts) -> str | None:
 def secrets_of(want: DesiredJob, facts: Facts) -> dict[str, str]:
     known = facts.secrets if facts.state.serial else {}
     return {name: known.get(name, "") for name in want.env}
+
+
+def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
+    """Job ids by name of the records that may still change. A job that has ended is never asked for again; one that was
+    gone may only have been out of sight.
+    """
+    return {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
+
+
+def known_ids(state: State) -> frozenset[str]:
+    """Every job id that the state records, those of earlier submissions included."""
+    records = state.jobs.values()
+    return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)
 
 
 def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> dict[str, RecordedJob]:

@@ -382,16 +382,3 @@ def ended_at(job: Mapping[str, Any], status: str) -> str | None:
     if not is_terminal(status):
         return None
     return _text(job, f"{status.lower()}_at")
-
-
-def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
-    """Job ids by name of the records that may still change. A job that has ended is never asked for again; one that was
-    gone may only have been out of sight.
-    """
-    return {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
-
-
-def known_ids(state: State) -> frozenset[str]:
-    """Every job id that the state records, those of earlier submissions included."""
-    records = state.jobs.values()
-    return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)

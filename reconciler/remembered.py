@@ -24,7 +24,8 @@ import msgspec
 from reconciler import __version__
 from reconciler.cache import Cache
 from reconciler.canonical import canonical
-from reconciler.resolve import FileRead
+from reconciler.errors import Location
+from reconciler.resolve import FileRead, ReadSpec
 
 _HEAD = b"reconciler specs 1\n"
 _DIGEST = 32
@@ -121,12 +122,16 @@ def _is_lasting(read: FileRead) -> bool:
 
 def _told(read: FileRead) -> FileRead:
     """What is remembered of it."""
-    return replace(read, claims=[], specs=[replace(s, job=_without_content(s.job)) for s in read.specs])
+    return replace(read, claims=[], specs=[_without_content(spec) for spec in read.specs])
 
 
-def _without_content(job: Any) -> Any:
-    head = {key: job.request[key] for key in _HEAD_OF_REQUEST if key in job.request}
-    return job if job.partial else replace(job, request=head, partial=True)
+def _without_content(spec: ReadSpec) -> ReadSpec:
+    job = spec.job
+    if not job.partial:
+        head = {key: job.request[key] for key in _HEAD_OF_REQUEST if key in job.request}
+        job = replace(job, request=head, partial=True)
+    # Where the key stands is told of those that leave the version open.
+    return replace(spec, job=job, **({"key_location": Location("")} if "pipeline_version" in job.request else {}))
 
 
 def _sparse(value: Any) -> Any:

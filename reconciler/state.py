@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from reconciler import __version__
 from reconciler.cache import Cache
-from reconciler.check import route_text
 from reconciler.durable import make_folder, read_file, replace_file
 from reconciler.errors import StateError
+from reconciler.findings import route_text
 from reconciler.job import State
 
 VERSION = 1

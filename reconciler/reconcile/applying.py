@@ -12,7 +12,7 @@ from reconciler.actions import SUBMITS, Action, Plan
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
-from reconciler.facts import Facts, PlanOptions
+from reconciler.facts import Facts, PlanOptions, known_ids
 from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
 from reconciler.plan import make_plan, named
@@ -21,7 +21,7 @@ from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries, watch_records
-from reconciler.record import NotSubmitted, Protected, Submitted, fold, known_ids
+from reconciler.record import NotSubmitted, Protected, Submitted, fold
 from reconciler.signals import Stop
 from reconciler.state import dumps, save
 from reconciler.uploading import Uploading

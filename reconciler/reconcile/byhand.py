@@ -21,7 +21,7 @@ from reconciler.byhand import (
 from reconciler.chains import in_order, source_names
 from reconciler.client import Client
 from reconciler.errors import ExitCode, PlanRefused, PlatformError
-from reconciler.facts import PlanOptions
+from reconciler.facts import PlanOptions, known_ids
 from reconciler.globs import expand
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Unreachable, is_terminal
 from reconciler.observe import difference, identical, observe, whole
@@ -30,7 +30,7 @@ from reconciler.reconcile.planning import CANNOT_LIST, PlanRequest, checked_out,
 from reconciler.reconcile.session import Session, hidden, open_names, open_session, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries
-from reconciler.record import fold, known_ids
+from reconciler.record import fold
 from reconciler.signals import Stop
 from reconciler.transfer import as_sent
 

@@ -17,15 +17,14 @@ from reconciler.chains import in_order
 from reconciler.config import FILE
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, StateError, UsageError
-from reconciler.facts import Facts, PlanOptions, to_compare
+from reconciler.facts import Facts, PlanOptions, in_flight, known_ids, to_compare
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
-from reconciler.reconcile.session import folded_record, hidden, look_at_record, open_names
+from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Folded, in_flight, known_ids
 from reconciler.resolve import OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
 from reconciler.source import git_names, read_source
@@ -33,6 +32,7 @@ from reconciler.state import read_state
 
 if TYPE_CHECKING:
     from reconciler.client import Client
+    from reconciler.record import Intent
 
 T = TypeVar("T")
 
@@ -123,13 +123,13 @@ def plan(
     except StateError:
         desired_jobs(settings, request)  # what is wrong with the specs is told first
         raise
-    folded = folded_record(state, leftover, settings)
-    desired, warnings = desired_jobs(settings, request, _recorded(folded.state))
-    made = _made(settings, request, desired, folded, run)
+    state, intents = as_left(state, leftover, settings)
+    desired, warnings = desired_jobs(settings, request, _recorded(state))
+    made = _made(settings, request, desired, state, intents, run)
     if any(desired[action.name].partial for action in made.actions if action.request is not None):
         # What is submitted is always read from its spec.
         desired, warnings = desired_jobs(settings, request)
-        made = _made(settings, request, desired, folded, run)
+        made = _made(settings, request, desired, state, intents, run)
     return made, warnings
 
 
@@ -146,20 +146,19 @@ def _made(
     settings: Settings,
     request: PlanRequest,
     desired: Mapping[str, DesiredJob],
-    folded: Folded,
+    state: State,
+    intents: Sequence[Intent],
     run: Callable[[Coroutine[Any, Any, Plan]], Plan],
 ) -> Plan:
-    needs_platform = request.refresh and (
-        bool(in_flight(folded.state.jobs)) or _first_run(folded.state, desired, request)
-    )
+    needs_platform = request.refresh and (bool(in_flight(state.jobs)) or _first_run(state, desired, request))
     worth_a_look = request.refresh and (
-        bool(to_compare(desired, folded.state.jobs)) or may_submit_open(desired, folded.state, request.options)
+        bool(to_compare(desired, state.jobs)) or may_submit_open(desired, state, request.options)
     )
-    unresolved = open_names(folded.unresolved)
+    unresolved = open_names(intents)
     if needs_platform or worth_a_look:
-        made = run(_asking(settings, request, desired, folded.state, unresolved, needed=needs_platform))
+        made = run(_asking(settings, request, desired, state, unresolved, needed=needs_platform))
     else:
-        made = _at_once(plan_with(settings, request, desired, folded.state, unresolved, None))[0]
+        made = _at_once(plan_with(settings, request, desired, state, unresolved, None))[0]
     if unresolved:
         note = "what became of an interrupted submission is not known yet: apply, status or settle finds out"
         made = made.model_copy(update={"warnings": (note, *made.warnings)})

@@ -14,14 +14,14 @@ from reconciler.connect import LOCAL
 from reconciler.durable import remove_leftovers
 from reconciler.errors import StateError
 from reconciler.job import DesiredJob, JsonObject, State
-from reconciler.journal import Leftover, finish, read_journal
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold
 from reconciler.secrets import Secrets
 from reconciler.state import look, new_state, read_state, refuse_foreign, save
 
 if TYPE_CHECKING:
     from reconciler.client import Client
+    from reconciler.journal import Leftover
+    from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted
 
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
@@ -56,13 +56,31 @@ def _read_journal(settings: Settings, state: State | None) -> Leftover | None:
             )
             raise StateError(f"the state {settings.state} belongs to {state.endpoint}, not {settings.endpoint}", hint)
         state = state.model_copy(update={"endpoint": settings.endpoint})
+    if not os.path.lexists(settings.journal):
+        return None
+    from reconciler.journal import read_journal
+
     return read_journal(settings.journal, state)
 
 
 def folded_record(state: State | None, leftover: Leftover | None, settings: Settings) -> Folded:
     """The record with what an interrupted run left in the journal; a new state when there is none."""
-    base = state.model_copy(update={"endpoint": settings.endpoint}) if state else new_state(settings.endpoint)
+    from reconciler.record import fold
+
+    base = _at_endpoint(state, settings) if state else new_state(settings.endpoint)
     return fold(base, leftover.entries if leftover else ())
+
+
+def as_left(state: State | None, leftover: Leftover | None, settings: Settings) -> tuple[State, tuple[Intent, ...]]:
+    """As `folded_record`: the state, and the intents whose outcome is not known."""
+    if leftover is None and state is not None:
+        return (state if state.endpoint == settings.endpoint else _at_endpoint(state, settings)), ()
+    folded = folded_record(state, leftover, settings)
+    return folded.state, folded.unresolved
+
+
+def _at_endpoint(state: State, settings: Settings) -> State:
+    return state.model_copy(update={"endpoint": settings.endpoint})
 
 
 @dataclass(slots=True)
@@ -85,10 +103,14 @@ class Session:
             self.state = state
             return
         self.on_disk = self.state = save(self.settings.state, self.on_disk, state)
+        from reconciler.journal import finish
+
         finish(self.settings.journal, self.state, self.intents)
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Fold `entries`, outcomes of open intents among them, and save."""
+        from reconciler.record import fold
+
         folded = fold(self.state, [*self.intents, *entries])
         self.intents = folded.unresolved
         self.save(folded.state)
@@ -168,6 +190,8 @@ def unknown_hint(name: str) -> str:
 
 def _note(entry: Submitted | NotSubmitted) -> str:
     """What a settlement found, for people: an interruption that went well is worth a line."""
+    from reconciler.record import Submitted
+
     if isinstance(entry, Submitted):
         return f"{entry.name}: the answer to its submission was lost; found its job {entry.job_id} on the platform"
     return f"{entry.name}: its submission did not reach the platform; {entry.reason}"

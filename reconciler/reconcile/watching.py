@@ -12,13 +12,14 @@ from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
+from reconciler.facts import in_flight
 from reconciler.globs import expand, not_recorded
 from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable, Upload
 from reconciler.observe import observe, watch
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Folded, Observed, fold, in_flight
+from reconciler.record import Folded, Observed, fold
 from reconciler.signals import Stop
 
 

@@ -16,9 +16,9 @@ from nouns import recorded
 
 from reconciler.client import Client, Transport
 from reconciler.errors import PlatformError
+from reconciler.facts import in_flight
 from reconciler.job import Gone, Observation, Seen, Unreachable, parse_time
 from reconciler.observe import observe, output_names, watch
-from reconciler.record import in_flight
 
 
 def job_id(request: Request) -> str:
