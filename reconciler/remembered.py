@@ -24,7 +24,6 @@ import msgspec
 from reconciler import __version__
 from reconciler.cache import Cache
 from reconciler.canonical import canonical
-from reconciler.errors import Location
 from reconciler.resolve import FileRead, ReadSpec
 
 _HEAD = b"reconciler specs 1\n"
@@ -131,7 +130,8 @@ def _without_content(spec: ReadSpec) -> ReadSpec:
         head = {key: job.request[key] for key in _HEAD_OF_REQUEST if key in job.request}
         job = replace(job, request=head, partial=True)
     # Where the key stands is told of those that leave the version open.
-    return replace(spec, job=job, **({"key_location": Location("")} if "pipeline_version" in job.request else {}))
+    where = None if "pipeline_version" in job.request else spec.key_location
+    return replace(spec, job=job, key_location=where)
 
 
 def _sparse(value: Any) -> Any:

@@ -65,7 +65,7 @@ class ReadSpec:
 
     job: DesiredJob
     name_location: Location
-    key_location: Location = Location("")
+    key_location: Location | None = None
     needs: Mapping[str, Location] = field(default_factory=dict)
     takes: tuple[Taken, ...] = ()
     files: Mapping[str, tuple[Upload, ...]] = field(default_factory=dict)
