@@ -22,7 +22,7 @@ from reconciler.job import DesiredJob, RecordedJob, State
 from reconciler.load import Loaded, Memory, load
 from reconciler.reconcile import PlanRequest, Settings, desired_jobs, plan
 from reconciler.report.plans import plan_json, plan_text
-from reconciler.resolve import resolve
+from reconciler.resolve import open_versions, resolve
 from reconciler.state import dumps
 
 HEAD = "pipeline_type: batch\npipeline_key: k\n"
@@ -43,7 +43,7 @@ DOCUMENTS = (
     "name: local\n" + HEAD + "inputs: {p: [{path: data.csv}, {path: 'more/*.csv'}]}\n",
     "name: lost\n" + HEAD + "inputs: {p: [{path: none.csv}]}\n",
     "name: vars\n" + HEAD + "parameters: {w: {config: {n: '${{ vars.n }}'}}}\n",
-    "name: git\n" + HEAD + "parameters: {w: {config: {n: '${{ git.commit }}'}}}\n",
+    "name: git\n" + HEAD + "parameters: {w: {config: {commit: '${{ git.commit }}'}}}\n",
     "name: env\n" + HEAD + "parameters: {w: {config: {key: '${{ env.KEY }}'}}}\n",
     "name: '${{ matrix.x }}-${{ vars.n }}'\n" + HEAD + "reconcile: {matrix: {x: [a, b]}, rerun: again}\n",
     "name: first\n" + HEAD,
@@ -168,6 +168,49 @@ def test_specs_say_the_same_remembered_or_read(start: Sequence[str], edits: Sequ
             assert resolve(whole.specs) == resolve(fresh.specs), "what is not enough is read"
 
 
+N = "name: n\n" + HEAD + "pipeline_version: '1.0'\nparameters: {w: {config: {n: 1}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("documents", "edit"),
+    [
+        ([DOCUMENTS[3]], ("data", "data.csv", "y")),
+        ([DOCUMENTS[3]], ("data", "more/2.csv", "x")),
+        ([DOCUMENTS[5]], ("vars", 2, None)),
+        ([DOCUMENTS[6]], ("commit", "c2", None)),
+        ([DOCUMENTS[7]], ("environ", (), None)),
+        ([DOCUMENTS[8]], ("vars", 2, None)),
+        ([DOCUMENTS[9], DOCUMENTS[10]], ("spec", "s0.yaml", [DOCUMENTS[9] + "pipeline_version: '2'\n"])),
+        ([DOCUMENTS[9], DOCUMENTS[11]], ("remove", "s0.yaml", None)),
+        ([DOCUMENTS[0]], ("policies", {"protect": True}, None)),
+        ([DOCUMENTS[0]], ("spec", "s1.yaml", [DOCUMENTS[0]])),
+        ([DOCUMENTS[0]], ("spec", "s1.yaml", [DOCUMENTS[12]])),
+        ([N], ("snapshot", "string", None)),
+        ([N], ("snapshot", "broken", None)),
+        ([DOCUMENTS[2]], ("snapshot", None, None)),
+    ],
+)
+def test_whatever_a_spec_depends_on_makes_a_difference(
+    tmp_path: Path, documents: Sequence[str], edit: tuple[str, Any, Any]
+) -> None:
+    work = Work(tmp_path)
+    work.environ = ("KEY",)
+    work.edit("snapshot", "integer", None)
+    work.begin(documents)
+    before = _view(work, remembering=True)
+    assert _view(work, remembering=True) == before
+    work.edit(*edit)
+    after = _view(work, remembering=False)
+    assert after != before
+    assert _view(work, remembering=True) == after
+    assert _view(work, remembering=True) == after
+
+
+def _view(work: Work, *, remembering: bool) -> Any:
+    loaded = work.load((lambda name, fingerprint: True) if remembering else None)
+    return _told(loaded), open_versions(loaded.specs)
+
+
 def _state(work: Work, recorded: Sequence[str], desired: dict[str, DesiredJob]) -> None:
     jobs = {}
     for name in sorted({*desired, "gone"}):
@@ -233,7 +276,7 @@ def test_a_plan_is_the_same_byte_for_byte(data: st.DataObject) -> None:
 def known(tmp_path: Path) -> Work:
     """A working directory with two specs that are recorded, and remembered."""
     work = Work(tmp_path)
-    work.edit("spec", "a.yaml", [DOCUMENTS[0]])
+    work.edit("spec", "a.yaml", [N.replace("name: n", "name: plain")])
     work.edit("spec", "b.yaml", [DOCUMENTS[2]])
     work.edit("data", "data.csv", "x")
     desired, _ = resolve(work.load(None).specs)
@@ -250,7 +293,7 @@ def test_what_is_submitted_is_read_from_its_spec(known: Work) -> None:
     assert _is_remembered(known)
     text, _, _ = _plan(known, PlanOptions(replace=frozenset({"plain"})), remembering=True)
     (action,) = [a for a in json.loads(text)["actions"] if a["action"] == "replace"]
-    assert action["request"] == {"pipeline_type": "batch", "pipeline_key": "k", "pipeline_version": "1.0"}
+    assert action["request"]["parameters"] == {"w": {"config": {"n": 1}}}
 
 
 def test_nothing_of_a_request_is_written_down(tmp_path: Path) -> None:
