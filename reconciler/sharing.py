@@ -35,9 +35,11 @@ def shared(things: Sequence[T], work: Callable[[T], R], kind: type[R]) -> list[R
         others = [stack.enter_context(_copy(share, number)) for number in range(1, count)]
         results[0::count] = [work(thing) for thing in things[0::count]]
         for number, told in enumerate(others, 1):
-            data = told()
-            done = None if data is None else msgspec.msgpack.decode(data, type=list[kind])  # type: ignore[valid-type]
-            results[number::count] = done or [work(thing) for thing in things[number::count]]
+            try:
+                done = msgspec.msgpack.decode(told(), type=list[kind])  # type: ignore[valid-type]
+            except msgspec.MsgspecError:  # nothing, or not all of it
+                done = [work(thing) for thing in things[number::count]]
+            results[number::count] = done
     return [result for result in results if result is not None]
 
 
@@ -51,26 +53,26 @@ def _copies(things: int) -> int:
 
 
 @contextlib.contextmanager
-def _copy(share: Callable[[int], bytes], number: int) -> Iterator[Callable[[], bytes | None]]:
-    """A process that does a share. It yields what waits for the result: None when there is none."""
+def _copy(share: Callable[[int], bytes], number: int) -> Iterator[Callable[[], bytes]]:
+    """A process that does a share. It yields what waits for the result: nothing when it failed."""
     reader, writer = os.pipe()
     try:
         process = os.fork()
     except OSError:  # too many processes
         os.close(reader)
         os.close(writer)
-        yield lambda: None
+        yield bytes
         return
     if process == 0:
         _work_and_exit(share, number, writer)
     os.close(writer)
     ended: list[int] = []
 
-    def told() -> bytes | None:
+    def told() -> bytes:
         with os.fdopen(os.dup(reader), "rb") as file:
             data = file.read()
         ended.append(os.waitpid(process, 0)[1])
-        return data if ended == [0] else None
+        return data if ended == [0] else b""
 
     try:
         yield told
