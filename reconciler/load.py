@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
-from reconciler.remembered import Remembered, context, key_of
+from reconciler.remembered import Remembered, context, is_lasting, key_of, told
 from reconciler.resolve import Claim, FileRead, ReadSpec, duplicate_name
 from reconciler.sharing import shared
 
@@ -199,6 +199,7 @@ class _Loader:
         self._read_new(new)
         if memory is not None and not (self._snapshots.faults if new else ()):
             memory.keep({file.key: file.read for file in self._found if file.read is not None})
+            self._let_go(new)
         return self._together()
 
     def _remembered(self) -> Remembered | None:
@@ -226,6 +227,15 @@ class _Loader:
     def _read_new(self, new: Sequence[_File]) -> None:
         for file, read in zip(new, shared(new, self._read_file, FileRead), strict=True):
             file.read, file.data = read, b""
+
+    def _let_go(self, new: Sequence[_File]) -> None:
+        """Requests that need not be known take a third of the memory of a plan."""
+        assert self._memory is not None
+        enough = self._memory.enough
+        for file in new:
+            read = file.read
+            if read and is_lasting(read) and all(enough(s.job.name, s.job.fingerprint) for s in read.specs):
+                file.read = told(read)
 
     def _read_file(self, file: _File) -> FileRead:
         try:

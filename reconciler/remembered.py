@@ -78,26 +78,44 @@ def key_of(shown: str, data: bytes) -> bytes:
 
 
 class Remembered:
-    """What is remembered about one context. `is_known`: there is something; then no snapshot was at fault."""
+    """What is remembered about one context. `is_known`: there is something; then no snapshot was at fault.
+
+    It is in two files, so that one new spec among ten thousand does not have them all written anew: most, and the rest.
+    """
 
     def __init__(self, folder: Path, about: str) -> None:
-        self._cache, self._name = Cache(folder), f"{about}.specs"
-        self._reads: dict[bytes, FileRead] = _reads(self._cache.read(self._name))
-        self.is_known = bool(self._reads)
+        self._cache = Cache(folder)
+        self._most_file, self._rest_file = f"{about}.specs", f"{about}.rest.specs"
+        self._most = _reads(self._cache.read(self._most_file))
+        self._rest = _reads(self._cache.read(self._rest_file))
+        self.is_known = bool(self._most or self._rest)
 
     def get(self, key: bytes) -> FileRead | None:
-        return self._reads.get(key)
+        return self._rest.get(key) or self._most.get(key)
 
     def keep(self, reads: Mapping[bytes, FileRead]) -> None:
         """Remember what the files of this run said. It is no fault when that cannot be written."""
-        lasting = {key: read for key, read in reads.items() if _is_lasting(read)}
-        if lasting.keys() <= self._reads.keys():
+        known = self._most.keys() | self._rest.keys()
+        new = {key: told(read) for key, read in reads.items() if key not in known and is_lasting(read)}
+        if not new:
             return
-        spare = [key for key in self._reads if key not in lasting]
-        spare = spare[max(0, len(spare) - max(_SPARE, len(lasting))) :]
-        kept = {key: self._reads[key] for key in spare} | {key: _told(read) for key, read in lasting.items()}
-        data = msgspec.msgpack.encode(_sparse(kept))
-        self._cache.write(self._name, _HEAD + hashlib.sha256(data).digest() + data)
+        rest = self._rest | new
+        if len(rest) * 8 <= len(self._most):
+            self._cache.write(self._rest_file, _written(rest))
+            return
+        everything = self._most | rest
+        used = reads.keys() & everything.keys()
+        spare = [key for key in everything if key not in used]
+        for key in spare[: max(0, len(spare) - max(_SPARE, len(used)))]:
+            del everything[key]
+        self._cache.write(self._most_file, _written(everything))
+        if self._rest:
+            self._cache.write(self._rest_file, _written({}))
+
+
+def _written(reads: Mapping[bytes, FileRead]) -> bytes:
+    data = msgspec.msgpack.encode(_sparse(dict(reads)))
+    return _HEAD + hashlib.sha256(data).digest() + data
 
 
 def _reads(data: bytes | None) -> dict[bytes, FileRead]:
@@ -113,13 +131,13 @@ def _reads(data: bytes | None) -> dict[bytes, FileRead]:
         return {}
 
 
-def _is_lasting(read: FileRead) -> bool:
+def is_lasting(read: FileRead) -> bool:
     """Whether a file says the same the next time, and nothing of its content is needed to say it."""
     plain = not any(spec.needs or spec.takes for spec in read.specs)
     return read.lasting and bool(read.specs) and not read.diagnostics and plain
 
 
-def _told(read: FileRead) -> FileRead:
+def told(read: FileRead) -> FileRead:
     """What is remembered of it."""
     return replace(read, claims=[], specs=[_without_content(spec) for spec in read.specs])
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler import specfile
 from reconciler.actions import Plan
 from reconciler.errors import SpecError, StateError
 from reconciler.facts import PlanOptions
@@ -24,6 +25,7 @@ from reconciler.reconcile import PlanRequest, Settings, desired_jobs, plan
 from reconciler.report.plans import plan_json, plan_text
 from reconciler.resolve import open_versions, resolve
 from reconciler.state import dumps
+from reconciler.yaml12 import parse
 
 HEAD = "pipeline_type: batch\npipeline_key: k\n"
 SNAPSHOT: dict[str, Any] = {
@@ -286,7 +288,16 @@ def known(tmp_path: Path) -> Work:
 
 
 def _is_remembered(work: Work) -> bool:
-    return all(spec.job.partial for spec in work.load(lambda name, fingerprint: True).specs)
+    parsed = []
+
+    def noticed(text: str, path: str) -> Any:
+        parsed.append(path)
+        return parse(text, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(specfile, "parse", noticed)
+        work.load(lambda name, fingerprint: True)
+    return not parsed
 
 
 def test_what_is_submitted_is_read_from_its_spec(known: Work) -> None:
@@ -352,6 +363,24 @@ def test_what_is_remembered_can_be_deleted(known: Work) -> None:
         path.unlink()
     assert _plan(known, PlanOptions(), remembering=True) == _plan(known, PlanOptions(), remembering=False)
     assert _is_remembered(known)
+
+
+def test_one_new_spec_has_not_all_written_anew(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    for number in range(20):
+        work.edit("spec", f"s{number}.yaml", [f"name: n{number}\n{HEAD}"])
+    work.load(lambda name, fingerprint: True)
+    (most,) = work.cache.iterdir()
+    before = most.read_bytes()
+    for number in range(2):
+        work.edit("spec", f"s{number}.yaml", [f"name: n{number}\n{HEAD}pipeline_version: '2'\n"])
+        assert _told(work.load(lambda name, fingerprint: True)) == _told(work.load(None))
+        assert most.read_bytes() == before
+        assert _is_remembered(work)
+    work.edit("spec", "s3.yaml", ["name: n3\n" + HEAD + "pipeline_version: '2'\n"])
+    assert _told(work.load(lambda name, fingerprint: True)) == _told(work.load(None))
+    assert most.read_bytes() != before
+    assert _is_remembered(work)
 
 
 def test_it_does_not_grow_without_end(tmp_path: Path) -> None:
