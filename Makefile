@@ -52,8 +52,8 @@ action: .venv/developing  ## The GitHub Action, the GitLab template and the pre-
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_action.py tests/acceptance/test_gitlab.py \
 		tests/acceptance/test_installed.py
 
-transcripts: .venv/developing  ## Every golden transcript, also those that take their time (minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_transcripts.py
+transcripts: .venv/developing  ## Every golden transcript and the examples of docs/, also those that take their time (minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_transcripts.py tests/acceptance/test_docs.py
 
 browser: .venv/developing  ## The page of the service, and the HTML report, in a real Chromium
 	$(CHROMIUM)

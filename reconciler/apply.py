@@ -16,7 +16,8 @@ from reconciler.actions import Action
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
 from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
-from reconciler.identities import Identities, literal_files
+from reconciler.foresight import Foresight
+from reconciler.identities import literal_files
 from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.record import (
@@ -71,7 +72,7 @@ class Tools:
     """Job ids that are recorded already: a new job cannot have one of them."""
     done: Callable[[Outcome], None] = lambda outcome: None
     uploading: Uploading = field(default_factory=Uploading)
-    identities: Identities = field(default_factory=Identities)
+    foresight: Foresight = field(default_factory=Foresight)
 
     def timestamp(self) -> str:
         """Now, RFC 3339 UTC, whole seconds."""
@@ -157,7 +158,9 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     tools.client.secrets.fill(sent)  # before anything is cancelled for it
     if not await upload_all(action.uploads, tools.client, tools.root, tools.stop, tools.uploading):
         return Outcome(action.name, action.action, "skipped", error="interrupted before it began")
-    files = await tools.identities.of(tools.client, literal_files(action.request, action.uploads))
+    files = await tools.foresight.identities.of(tools.client, literal_files(action.request, action.uploads))
+    if action.cancels and (fault := await tools.foresight.fault(tools.client, action.request, action.uploads)):
+        return _failed(action, PlatformError(fault.message, f"{fault.hint}; {action.job_id} was left as it is"))
     if action.moved_from:
         await tools.journal.append(_moved(action, tools))
     if action.cancels:
@@ -175,6 +178,7 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
             token=mark,
             request=action.request,
             sent=sent if sent != action.request else None,
+            sources=action.sources,
             secrets=digests(tools.lineage, action.secrets, tools.client.secrets.environment),
             spec_path=action.spec_path or "",
             line=action.line,

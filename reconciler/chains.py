@@ -25,6 +25,15 @@ def source_names(request: JsonObject) -> frozenset[str]:
     return frozenset(item[FROM]["job"] for _, item in sources(request))
 
 
+def followers(names: frozenset[str], takes: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """`names`, and all that take from one of them, or from one that does. `takes`: what each takes from."""
+    found = names
+    while names:
+        names = frozenset(name for name, sources in takes.items() if sources & names) - found
+        found |= names
+    return found
+
+
 def with_sources(request: JsonObject, change: Any) -> JsonObject:
     """`request` with each item that comes from another job replaced by the items that `change(item)` gives."""
     inputs = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from reconciler.chains import source_names
 from reconciler.guards import Guard, Limit
 from reconciler.job import (
     DesiredJob,
@@ -25,6 +26,8 @@ class PlanOptions:
 
     prune: bool = False
     replace: frozenset[str] = frozenset()
+    follow: frozenset[str] = frozenset()
+    """What takes from those of `replace`: it is replaced with them."""
     targets: frozenset[str] = frozenset()
     unprotect: frozenset[str] = frozenset()
     limits: Mapping[Guard, Limit] = field(default_factory=dict)
@@ -72,6 +75,15 @@ def changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[s
     ]
 
 
+def older_sources(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[str]:
+    """Jobs that the recorded job has taken from, and that are other jobs by now: it was made of what is no longer."""
+    if not have.sources:
+        return []
+    now = {name: facts.state.jobs[name].job_id for name in source_names(want.request) if name in facts.state.jobs}
+    known = frozenset(have.sources.values())
+    return sorted(name for name, job_id in now.items() if known and job_id not in known)
+
+
 def latest_of(want: DesiredJob, facts: Facts) -> tuple[str | None, str | None]:
     """The version to submit where the spec leaves it open, as far as it is known, and what to say of it."""
     key = want.request["pipeline_key"]
@@ -108,6 +120,16 @@ def known_ids(state: State) -> frozenset[str]:
     """Every job id that the state records, those of earlier submissions included."""
     records = state.jobs.values()
     return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)
+
+
+def left_to_finish(records: Mapping[str, RecordedJob]) -> dict[str, str]:
+    """Names by job id of the jobs that names had before, and that may still change."""
+    return {
+        past.job_id: name
+        for name, record in records.items()
+        for past in record.history
+        if not is_terminal(past.status) and past.job_id != record.job_id
+    }
 
 
 def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> dict[str, RecordedJob]:

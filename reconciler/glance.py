@@ -34,6 +34,7 @@ class _Record(msgspec.Struct, rename={name + "_": name for name in _RAW}, dict=T
     gone: bool = False
     protect: bool = False
     on_remove: OnRemove = "prune"
+    sources: dict[str, str] = {}
     reruns: tuple[str, ...] = ()
     request_: msgspec.Raw = msgspec.Raw(b"{}")
     observed_: msgspec.Raw = msgspec.Raw(b"{}")

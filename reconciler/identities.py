@@ -24,6 +24,8 @@ class Identities:
 
     known: dict[str, asyncio.Future[PlatformFile | None]] = field(default_factory=dict)
     failure: str | None = None
+    missing: set[str] = field(default_factory=set)
+    """Those that the platform says it does not have."""
 
     async def of(self, client: Client, file_ids: Collection[str]) -> dict[str, PlatformFile]:
         """Those of `file_ids` that the platform has and told about."""
@@ -45,7 +47,10 @@ class Identities:
         except PlatformError as error:
             self.failure = self.failure or (error.message if error.status in (401, 403) else None)
             return None
-        uid, size = (row or {}).get("file_uid"), (row or {}).get("num_bytes")
+        if row is None:
+            self.missing.add(file_id)
+            return None
+        uid, size = row.get("file_uid"), row.get("num_bytes")
         if not isinstance(uid, str) or not uid:
             return None
         return PlatformFile(file_uid=uid, num_bytes=size if type(size) is int else None)

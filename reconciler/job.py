@@ -283,6 +283,9 @@ class RecordedJob(_Stored):
         default_factory=dict,
         description="What the `file_id`s in the request stood for at the submission, as far as it is known.",
     )
+    sources: dict[str, str] = Field(
+        default_factory=dict, description="Ids of the jobs whose outputs it was given, by the names that they had."
+    )
     history: tuple[PastJob, ...] = ()
 
     @property

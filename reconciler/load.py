@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ class Loaded:
     files: int
     unchecked: tuple[str, ...] = ()
     """Pipelines without a snapshot: ports and parameters of their jobs were not checked."""
+    invalid: frozenset[str] = frozenset()
+    """The names of specs that have faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +263,13 @@ class _Loader:
             self.diagnostics += read.diagnostics
             unchecked |= read.unchecked
             claims += read.claims or [Claim(s.job.name, s.name_location, valid=True) for s in read.specs]
-        self.diagnostics += _clashes(claims)
+        first: dict[str, Claim] = {}
+        for claim in claims:
+            first.setdefault(claim.name, claim)
+        self.diagnostics += _clashes(claims, first)
+        invalid = frozenset(name for name, claim in first.items() if not claim.valid)
         diagnostics = tuple(sorted(self.diagnostics, key=diagnostic_order))
-        return Loaded(tuple(specs), diagnostics, self.files, tuple(sorted(unchecked)))
+        return Loaded(tuple(specs), diagnostics, self.files, tuple(sorted(unchecked)), invalid)
 
     def _data(self, file: _File) -> bytes | None:
         """What is in the file. Links that leave the folder, devices and pipes are refused without being opened."""
@@ -308,14 +314,11 @@ class _Loader:
         self.diagnostics.append(Diagnostic(code, summary, location, severity, hint=hint))
 
 
-def _clashes(claims: Sequence[Claim]) -> Iterator[Diagnostic]:
+def _clashes(claims: Iterable[Claim], firsts: Mapping[str, Claim]) -> Iterator[Diagnostic]:
     """Names that are taken already, where one of the two is invalid: `resolve` compares the valid ones."""
-    if all(claim.valid for claim in claims):
-        return
-    names: dict[str, Claim] = {}
     for claim in claims:
-        first = names.setdefault(claim.name, claim)
-        if first.location != claim.location and not (claim.valid and first.valid):
+        first = firsts[claim.name]
+        if first is not claim and first.location != claim.location and not (claim.valid and first.valid):
             yield duplicate_name(claim.name, first.location, claim.location)
 
 

@@ -12,10 +12,19 @@ from typing import Any, Literal
 
 from reconciler.actions import Action, ActionKind, Plan
 from reconciler.cautions import duplicates, not_set, warnings
-from reconciler.chains import source_names
+from reconciler.chains import followers, source_names
 from reconciler.compare import compare
 from reconciler.errors import PlanRefused
-from reconciler.facts import Facts, PlanOptions, changed_secrets, latest_of, newer_than, secrets_of, standing
+from reconciler.facts import (
+    Facts,
+    PlanOptions,
+    changed_secrets,
+    latest_of,
+    newer_than,
+    older_sources,
+    secrets_of,
+    standing,
+)
 from reconciler.findings import did_you_mean
 from reconciler.globs import expand
 from reconciler.guards import Extent, Guard, Refusal, refusals, with_name
@@ -100,7 +109,8 @@ def named(facts: Facts, options: PlanOptions) -> PlanOptions:
         raise PlanRefused(f"--unprotect {name!r}: no spec has this name", did_you_mean(name, sorted(known)) or hint)
     if targets and (left_out := sorted(again - targets)):
         raise PlanRefused(f"--replace {left_out[0]!r}: it is not among the targets", "give it as a --target too")
-    return replace(options, targets=targets, replace=again)
+    takes = {n: source_names(facts.desired[n].request) for n in facts.desired.keys() & facts.state.jobs.keys()}
+    return replace(options, targets=targets, replace=again, follow=followers(again | options.follow, takes) - again)
 
 
 def _moves(facts: Facts) -> dict[str, str]:
@@ -162,14 +172,14 @@ def _decide_kind(name: str, facts: Facts, options: PlanOptions, moved_from: str 
     status, gone = standing(have, seen)
     if want is None:
         return _decide_removed(name, have, status, options, gone=gone)
-    if _differs(want, have, facts) or name in options.replace:
+    if _differs(want, have, facts) or name in options.replace | options.follow:
         return _replace(want, have, status, facts, options, gone=gone)
     return _decide_same(want, have, status, facts, options, gone=gone)
 
 
 def _decide_moved(want: DesiredJob, old: str, facts: Facts, options: PlanOptions) -> Action:
     have = facts.state.jobs[old]
-    if not _differs(want, have, facts) and want.name not in options.replace:
+    if not _differs(want, have, facts) and want.name not in options.replace | options.follow:
         reason = f"renamed from {old}; nothing is submitted"
         return _action(want.name, "move", reason, want, have, moved_from=old)
     status, gone = standing(have, facts.observed.get(old))
@@ -183,7 +193,8 @@ def _decide_moved(want: DesiredJob, old: str, facts: Facts, options: PlanOptions
 def _differs(want: DesiredJob, have: RecordedJob, facts: Facts) -> bool:
     """Whether the spec asks for another job than the recorded one."""
     rerun = want.policy.rerun is not None and want.policy.rerun not in have.reruns
-    return want.fingerprint != have.fingerprint or rerun or bool(changed_secrets(want, have, facts))
+    other = want.fingerprint != have.fingerprint or rerun
+    return other or bool(changed_secrets(want, have, facts) or older_sources(want, have, facts))
 
 
 def _decide_new(want: DesiredJob, facts: Facts) -> Action:
@@ -297,10 +308,14 @@ def _why_replaced(want: DesiredJob, have: RecordedJob, changes: int, facts: Fact
     if want.name in options.replace:
         also = f"; {plural(changes, 'field')} changed" if changes else ""
         return f"asked for with --replace{also}"
-    if want.fingerprint == have.fingerprint and not changed_secrets(want, have, facts):
-        return f"asked for with rerun: {want.policy.rerun}"
     if want.fingerprint == have.fingerprint:
-        return f"another value of {', '.join(changed_secrets(want, have, facts))}"
+        if secrets := changed_secrets(want, have, facts):
+            return f"another value of {', '.join(secrets)}"
+        if want.policy.rerun is not None and want.policy.rerun not in have.reruns:
+            return f"asked for with rerun: {want.policy.rerun}"
+        taken = older_sources(want, have, facts) or sorted(source_names(want.request))
+        verb = "is replaced" if want.name in options.follow else "has another job since"
+        return f"it takes from {', '.join(taken)}, which {verb}"
     if not changes and (taken := sorted(source_names(want.request))):
         return f"it takes from {', '.join(taken)}, and that has changed"
     return f"{plural(changes, 'field')} changed"

@@ -27,6 +27,15 @@ class Again:
     reason: str
 
 
+CLOCKED: frozenset[CancelCause] = frozenset({"timeout", "preempted"})
+"""Why a job is cancelled when its time is over."""
+
+
+def ends_by_the_clock(policy: Policy) -> bool:
+    """Whether a job can be cancelled for nothing but the time that it takes."""
+    return policy.timeout is not None or policy.preempted is not None
+
+
 def ending(
     policy: Policy, have: RecordedJob, status: str, job: Mapping[str, Any], now: datetime | None
 ) -> Ending | None:

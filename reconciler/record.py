@@ -55,6 +55,7 @@ class Intent(_Entry):
     token: str
     request: JsonObject
     sent: JsonObject | None = Field(None, description="The body that was sent, where it is not `request`.")
+    sources: dict[str, str] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(default_factory=dict)
     spec_path: str
     line: int | None = None
@@ -251,6 +252,7 @@ def _record(intent: Intent, outcome: Submitted, previous: RecordedJob | None) ->
         on_remove=intent.on_remove,
         reruns=_reruns(previous.reruns if previous else (), intent.rerun),
         files=intent.files,
+        sources=intent.sources,
         history=history,
     )
 
@@ -280,6 +282,9 @@ def _update(entry: Adopted | Retried | Cancelled | Observed | Protected, jobs: d
         )
         return
     record = jobs.get(entry.name)
+    if record is not None and isinstance(entry, Observed) and not _is_of(entry, record):
+        jobs[entry.name] = _observed_before(record, entry)
+        return
     if record is None or not _is_of(entry, record):
         return
     match entry:
@@ -335,6 +340,15 @@ def _observed(record: RecordedJob, entry: Observed) -> RecordedJob:
         "pipeline_version": _text(entry.job, "pipeline_version") or record.pipeline_version,
     }
     return record.model_copy(update=update)
+
+
+def _observed_before(record: RecordedJob, entry: Observed) -> RecordedJob:
+    """What became of a job that the name had before, which was left to finish."""
+    if entry.job is None or all(past.job_id != entry.job_id for past in record.history):
+        return record
+    seen = {"status": _status(entry.job), "ended_at": ended_at(entry.job, _status(entry.job))}
+    history = (past.model_copy(update=seen) if past.job_id == entry.job_id else past for past in record.history)
+    return record.model_copy(update={"history": tuple(history)})
 
 
 def _move(entry: Moved, jobs: dict[str, RecordedJob], generations: dict[str, int]) -> None:

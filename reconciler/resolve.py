@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -120,9 +120,9 @@ def fingerprint(request: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(canonical(dict(request))).hexdigest()
 
 
-def resolve(specs: Iterable[ReadSpec]) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+def resolve(specs: Iterable[ReadSpec], invalid: Collection[str] = ()) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """Desired jobs by name; and a diagnostic for each name that is taken already, or needed and not there, and for jobs
-    that need each other.
+    that need each other. `invalid`: names of specs that are there, but have faults of their own.
     """
     desired: dict[str, DesiredJob] = {}
     by_name: dict[str, ReadSpec] = {}
@@ -135,26 +135,26 @@ def resolve(specs: Iterable[ReadSpec]) -> tuple[dict[str, DesiredJob], list[Diag
             desired[name] = spec.job
             by_name[name] = spec
     if chained := {name: spec for name, spec in by_name.items() if spec.needs}:
-        desired, faults = _chained(desired, chained)
+        desired, faults = _chained(desired, chained, invalid)
         diagnostics += [*faults, *_untakable(chained, by_name)]
     return desired, diagnostics
 
 
 def _chained(
-    desired: dict[str, DesiredJob], chained: Mapping[str, ReadSpec]
+    desired: dict[str, DesiredJob], chained: Mapping[str, ReadSpec], invalid: Collection[str]
 ) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """`desired` with the fingerprints of jobs that take other jobs' outputs, and what is wrong with `needs`."""
     diagnostics = []
     for spec in chained.values():
         for name, where in spec.needs.items():
-            if name not in desired:
+            if name not in desired and name not in invalid:
                 hint = did_you_mean(name, desired) or "needs and from name jobs of these specs"
                 diagnostics.append(Diagnostic("unknown-job", f"no spec has the name {name!r}", where, hint=hint))
     order, circle = in_order({name: frozenset(spec.needs) for name, spec in chained.items()})
     if circle:
         where = chained[circle[0]].needs[circle[1]]
         diagnostics.append(Diagnostic("circular-needs", f"jobs that need each other: {' → '.join(circle)}", where))
-    if diagnostics:
+    if diagnostics or any(name not in desired for spec in chained.values() for name in spec.needs):
         return desired, diagnostics
     made = dict(desired)
     for name in order:

@@ -119,7 +119,7 @@ def _report(drafted: Draft, seen: Status, *, failed: bool) -> int:
 @click.argument("name")
 @common()
 def events(options: Options, name: str) -> int:
-    """Show the event log of a job, oldest first."""
+    """Show the event log of a job, oldest first. NAME may also be the id of any job that is recorded."""
     from reconciler.reconcile import events as read
     from reconciler.report.results import events_text
 
@@ -133,7 +133,8 @@ def events(options: Options, name: str) -> int:
 @click.option("--download", "folder", metavar="DIR", help="Write the files into DIR, and go on where it was cut off.")
 @common()
 def outputs(options: Options, name: str, folder: str | None) -> int:
-    """List the results of a job; with --download, fetch them.
+    """List the results of a job; with --download, fetch them. NAME may also be the id of any job that is recorded, as
+    those that 'explain' lists.
 
     The references that open the files are neither shown nor kept: they work for everybody who has them.
     """

@@ -48,8 +48,14 @@ def _yaml(request: dict[str, Any]) -> str:
 
     from reconciler.text import one_line
 
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True  # what two inputs share is written out for each of them
+
+    def dump(*, allow_unicode: bool) -> str:
+        text: str = yaml.dump(request, Dumper=Plain, sort_keys=False, allow_unicode=allow_unicode, width=100)
+        return text
+
     # Of what a terminal must not get, nothing is printed as it is; everything else stays readable.
-    text: str = yaml.safe_dump(request, sort_keys=False, allow_unicode=True, width=100)
-    if any(one_line(line, len(line)) != line for line in text.splitlines()):
-        text = yaml.safe_dump(request, sort_keys=False, width=100)
-    return text
+    text = dump(allow_unicode=True)
+    return text if all(one_line(line, len(line)) == line for line in text.splitlines()) else dump(allow_unicode=False)

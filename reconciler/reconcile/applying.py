@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.actions import SUBMITS, Action, Plan
@@ -13,9 +14,11 @@ from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.facts import Facts, PlanOptions, known_ids
+from reconciler.foresight import Foresight, tells_files
 from reconciler.job import FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.journal import Journal
 from reconciler.plan import make_plan, named
+from reconciler.policies import CLOCKED, ends_by_the_clock
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
@@ -87,7 +90,8 @@ async def apply(
         waiting = {a.name: a for a in made.waiting()}
         if wait and left is None:
             options = named(facts, request.options)
-            later = _Later(made, replace(facts, observed={}, found={}), options, waiting)
+            timed = {n for n in names & desired.keys() if ends_by_the_clock(desired[n].policy)}
+            later = _Later(made, replace(facts, observed={}, found={}), options, settings.now, waiting, timed)
             left = await _until_ended(session, later, names, outcomes, stop, hooks)
         outcomes |= {name: _still_waiting(action) for name, action in waiting.items()}
         outcomes |= _unknown(session, outcomes)
@@ -155,19 +159,23 @@ def held_back(action: Action) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Later:
-    """The actions of a plan that wait for other jobs, and what is needed to tell when they need wait no longer."""
+    """What a plan leaves for later, and what is needed to tell when its time has come: actions that are `waiting` for
+    other jobs, and jobs whose runs are `timed`.
+    """
 
     plan: Plan
     facts: Facts
     options: PlanOptions
+    clock: Callable[[], datetime]
     waiting: dict[str, Action]
+    timed: set[str]
 
     def now(self, state: State, unresolved: Mapping[str, str]) -> list[Action]:
-        """The same actions as the plan would have them now."""
-        names = frozenset(self.waiting)
+        """The waiting actions as the plan would have them now, and the cancels of runs that take too long."""
+        names = frozenset(self.waiting) | self.timed
         options = replace(self.options, targets=names, replace=self.options.replace & names)
-        made = make_plan(replace(self.facts, state=state, unresolved=unresolved), options)
-        return [action for action in made.pending() if action.name in names]
+        made = make_plan(replace(self.facts, state=state, unresolved=unresolved, now=self.clock()), options)
+        return [a for a in made.pending() if a.name in self.waiting or (a.name in self.timed and a.cause in CLOCKED)]
 
 
 async def _until_ended(
@@ -175,7 +183,7 @@ async def _until_ended(
 ) -> ReconcilerError | None:
     """Observe the jobs of `names` until all have ended, and carry out what need not wait any longer meanwhile.
 
-    What was carried out goes from `later.waiting` to `outcomes`. The result says why it ended early.
+    What was carried out goes from `later` to `outcomes`, and is not tried again. The result says why it ended early.
     """
 
     def something_ready(state: State) -> bool:
@@ -183,19 +191,21 @@ async def _until_ended(
 
     while True:
         chosen = {n: r for n, r in session.state.jobs.items() if n in names}
-        until = something_ready if later.waiting else None
+        until = something_ready if later.waiting or later.timed else None
         left = await watch_records(session, chosen, stop, hooks.news, until=until)
-        if not later.waiting:
+        if until is None:
             return left
         actions = later.now(session.state, open_names(session.intents))
-        later.waiting.update({action.name: action for action in actions})
+        later.waiting.update({action.name: action for action in actions if action.name in later.waiting})
         ready = [action for action in actions if not action.waits_for]
         if left is not None or not ready:
             return left
         done = await _carry_out(session, later.plan, ready, stop, hooks)
-        outcomes |= done
-        for name in done:
-            later.waiting.pop(name, None)
+        for name, outcome in done.items():
+            if later.waiting.pop(name, None) is None:
+                later.timed.discard(name)
+                name = f"{name}\n{outcome.action}"  # noqa: PLW2901 - beside what was done of it before
+            outcomes[name] = outcome
 
 
 def _still_waiting(action: Action) -> Outcome:
@@ -266,6 +276,7 @@ async def one_round(
         known=known_ids(session.state),
         done=done,
         uploading=Uploading(asyncio.Semaphore(settings.parallelism), hooks.sent),
+        foresight=Foresight(tells_files(session.state)),
     )
     try:
         await stop.finish(carry_out(actions, tools))

@@ -67,10 +67,10 @@ def read_specs(
     Without `enough` nothing is taken from earlier runs.
     """
     loaded = _load(settings, paths, enough)
-    desired, faults = resolve(loaded.specs)
+    desired, faults = resolve(loaded.specs, loaded.invalid)
     if any(fault.code == UNKNOWN_JOB for fault in faults):
         around = _load(settings, [settings.root / settings.specs, *paths], enough)
-        desired, faults_around = resolve(around.specs)
+        desired, faults_around = resolve(around.specs, around.invalid)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
     found = [*loaded.diagnostics, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
     return desired, sorted(found, key=diagnostic_order), loaded
@@ -251,7 +251,23 @@ async def plan_with(
         source=source_of(settings, desired),
         options=_how(request, options),
     )
+    if client is not None and request.refresh:
+        notes += await _foreseen(client, made, state)
     return made.model_copy(update={"warnings": (*notes, *versions.notes, *made.warnings)}), facts
+
+
+async def _foreseen(client: Client, made: Plan, state: State) -> tuple[str, ...]:
+    """A warning for each job that the platform would refuse, for which another one is to be cancelled."""
+    from reconciler.foresight import Foresight, tells_files
+
+    foresight = Foresight(tells_files(state))
+    notes = []
+    for action in made.actions:
+        if action.cancels and action.action == "replace" and action.request is not None:
+            fault = await foresight.fault(client, action.request, action.uploads)
+            if fault is not None:
+                notes.append(f"{action.name}: {fault.message}, so {action.job_id} is not replaced: {fault.hint}")
+    return tuple(notes)
 
 
 def _how(request: PlanRequest, options: PlanOptions) -> dict[str, Any]:

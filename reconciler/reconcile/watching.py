@@ -12,7 +12,7 @@ from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
-from reconciler.facts import in_flight
+from reconciler.facts import in_flight, left_to_finish
 from reconciler.globs import expand, not_recorded
 from reconciler.job import FailureLog, JobStatus, JsonObject, Observation, RecordedJob, Seen, State, Unreachable, Upload
 from reconciler.observe import observe, watch
@@ -106,6 +106,11 @@ def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:
 
 async def _refresh(session: Session, records: Mapping[str, RecordedJob]) -> tuple[str, ...]:
     entries, notes = observation_entries(await observe(session.client, in_flight(records)), records, session.settings)
+    before = left_to_finish(records)
+    at = session.settings.timestamp()
+    for job_id, seen in (await observe(session.client, {job_id: job_id for job_id in before})).items():
+        if isinstance(seen, Seen):
+            entries.append(Observed(name=before[job_id], at=at, job_id=job_id, job=seen.job.raw))
     session.take(entries)
     return notes
 
@@ -181,22 +186,22 @@ def recorded(settings: Settings, names: Sequence[str], *, one: bool = False) -> 
 
 
 async def events(settings: Settings, name: str) -> tuple[str, list[JsonObject]]:
-    """The job id of `name`, and its events, oldest first."""
-    record = _recorded(settings, name)
+    """The id of the job of `name`, or of the recorded job with that id, and its events, oldest first."""
+    job_id, _ = _recorded(settings, name)
     async with settings.connect() as client:
-        return record.job_id, await client.events(record.job_id)
+        return job_id, await client.events(job_id)
 
 
 async def outputs(settings: Settings, name: str) -> tuple[str, list[JsonObject]]:
-    """The job id of `name`, and its outputs."""
-    record = _recorded(settings, name)
+    """The id of the job of `name`, or of the recorded job with that id, and its outputs."""
+    job_id, _ = _recorded(settings, name)
     async with settings.connect() as client:
-        return record.job_id, await client.outputs(record.job_id)
+        return job_id, await client.outputs(job_id)
 
 
 def state_of(settings: Settings, name: str) -> str:
-    """The status that is recorded for `name`."""
-    return _recorded(settings, name).status
+    """The status that is recorded for `name`, or for the job with that id."""
+    return _recorded(settings, name)[1]
 
 
 async def download(settings: Settings, job_id: str, rows: Sequence[JsonObject], folder: Path, came: Came) -> Downloaded:
@@ -205,9 +210,17 @@ async def download(settings: Settings, job_id: str, rows: Sequence[JsonObject], 
         return await download_all(client, job_id, rows, folder, settings.parallelism, came)
 
 
-def _recorded(settings: Settings, name: str) -> RecordedJob:
-    state, leftover = read_record(settings)
-    return _record(folded_record(state, leftover, settings).state, name)
+def _recorded(settings: Settings, name: str) -> tuple[str, str]:
+    """The id and the recorded status of the job of `name`, or of a present or past job that has it as its id."""
+    read, leftover = read_record(settings)
+    state = folded_record(read, leftover, settings).state
+    if name not in state.jobs:
+        past = (each for record in state.jobs.values() for each in record.history)
+        by_id = {**{each.job_id: each.status for each in past}, **{r.job_id: r.status for r in state.jobs.values()}}
+        if name in by_id:
+            return name, by_id[name]
+    record = _record(state, name)
+    return record.job_id, record.status
 
 
 def _record(state: State, name: str) -> RecordedJob:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from reconciler.actions import Action, Plan
 from reconciler.job import JsonObject
-from reconciler.report.plans import change_parts, kept_lines, spec_place, uploads_line, verdict
+from reconciler.report.plans import change_parts, kept_lines, local_files, spec_place, uploads_line, verdict
 from reconciler.report.sections import sections
 from reconciler.text import one_line, plural
 
@@ -109,7 +109,7 @@ def _item(action: Action, fields: int) -> str:
         return head
     if action.action == "create" and action.request is not None:
         head += f" · {_asked(action.request)}"
-    changes = (change_parts(change, write=code) for change in action.changes[:fields])
+    changes = (change_parts(change, write=code, files=local_files(action)) for change in action.changes[:fields])
     override = [f"  - to do it all the same: {code(one_line(action.override, _COMMAND))}"] if action.override else []
     lines = [*override, *("  - " + " ".join(text for text, _ in parts) for parts in changes)]
     if (more := len(action.changes) - fields) > 0:

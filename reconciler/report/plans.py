@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from reconciler.actions import Action, Plan
 from reconciler.compare import Change
@@ -122,7 +122,8 @@ def _action_lines(action: Action, names: int, paint: Paint, columns: int | None)
         yield f"{' ' * _INDENT}to do it all the same: {one_line(action.override, _COMMAND)}"
     value = min(_VALUE, (columns or 1000) - _INDENT - 2)
     for change in action.changes[:_FIELDS]:
-        parts = [(text, paint(text, colour) if colour else text) for text, colour in change_parts(change, value)]
+        said = change_parts(change, value, files=local_files(action))
+        parts = [(text, paint(text, colour) if colour else text) for text, colour in said]
         yield " " * _INDENT + wrap(parts, columns, _INDENT, _INDENT + 2)
     if (more := len(action.changes) - _FIELDS) > 0:
         yield _broken(f"{' ' * _INDENT}… and {plural(more, 'more field')}; --format json has them all", columns)
@@ -147,12 +148,18 @@ def spec_place(action: Action) -> str:
     return f"{action.spec_path}:{action.line}" if action.line else action.spec_path or ""
 
 
+def local_files(action: Action) -> dict[str, str]:
+    """The local files of the action, by the names that they have on the platform."""
+    return {upload.file_id: upload.path for upload in action.uploads}
+
+
 def change_parts(
-    change: Change, limit: int = _VALUE, write: Callable[[str], str] = str
+    change: Change, limit: int = _VALUE, write: Callable[[str], str] = str, files: Mapping[str, str] | None = None
 ) -> list[tuple[str, Colour | None]]:
     """`path: before → after` in its parts, each with its colour.
 
-    `limit`: characters of a value. `write`: how the path and the values are written.
+    `limit`: characters of a value. `write`: how the path and the values are written. `files`: local files by their
+    names on the platform; a name that changes says little, so the file is told with it.
     """
     values = (one_line(json.dumps(value, ensure_ascii=False), limit) for value in (change.before, change.after))
     before, after = map(write, values)
@@ -161,7 +168,10 @@ def change_parts(
         return [(path, None), ("added", "green"), (after, None)]
     if change.op == "remove":
         return [(path, None), ("removed", "red"), (before, None)]
-    return [(path, None), (before, "red"), ("→", None), (after, "green")]
+    changed: list[tuple[str, Colour | None]] = [(path, None), (before, "red"), ("→", None), (after, "green")]
+    if files and isinstance(change.after, str) and (file := files.get(change.after)):
+        changed.append((f"({write(one_line(file, limit))})", None))
+    return changed
 
 
 def plan_json(plan: Plan) -> JsonObject:

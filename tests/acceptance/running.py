@@ -43,3 +43,12 @@ def environment(platform: Path) -> dict[str, str]:
         "RECONCILER_SETTLE_TIME": "100ms",
         "RECONCILER_TIMEOUT": "2s",
     }
+
+
+def here(folder: Path) -> dict[str, str]:
+    """What a command needs to run in `folder` alone, and nothing else of this process's environment."""
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+    }

@@ -5,32 +5,17 @@ with its `output.txt`. `UPDATE=1 make test` writes the transcripts anew; the dif
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from normalising import normalised
 from running import environment, running_platform
 
 HERE = Path(__file__).parent
 CASES = sorted(p.name for p in (HERE / "cases").iterdir() if (p / "script").exists())
-
-# What differs from run to run, in this order. Ids are numbered as they first appear.
-NUMBERED = {
-    "JOB": re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}"),
-    "UUID": re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
-    "FINGERPRINT": re.compile(r"sha256:[0-9a-f]{64}"),
-}
-REPLACED = (
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
-    (re.compile(r'(?<= time=")(?!0\.000)\d+\.\d+'), "SECONDS"),
-    (re.compile(r"http://127\.0\.0\.1:\d+"), "http://PLATFORM"),
-    (re.compile(r"\[err-[^\]]+\]"), "[ERROR-UID]"),
-    (re.compile(r" +\d+\.\d s(  |$)", re.MULTILINE), r"  SECONDS\1"),
-    (re.compile(r"pid \d+"), "pid PID"),
-)
 
 
 def marks(case: str) -> list[pytest.MarkDecorator]:
@@ -72,17 +57,3 @@ def test_transcript(case: str, tmp_path: Path, platform: Path) -> None:
         assert actual == golden
     assert "sk_acceptance" not in done.stdout
     assert not [p for p in work.rglob("*") if p.is_file() and b"sk_acceptance" in p.read_bytes()], "the key in a file"
-
-
-def normalised(text: str) -> str:
-    """`text` without what differs from run to run."""
-    for word, pattern in NUMBERED.items():
-        text = _numbered(text, word, pattern)
-    for pattern, replacement in REPLACED:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def _numbered(text: str, word: str, pattern: re.Pattern[str]) -> str:
-    seen: dict[str, str] = {}
-    return pattern.sub(lambda m: seen.setdefault(m[0], f"{word}-{len(seen) + 1}"), text)

@@ -243,7 +243,7 @@ def test_a_platform_that_cannot_list_is_never_sent_a_second_post(new_trial: Call
     trial.control.setup(can_list=True)
     assert trial.run()[0] == 0
     trial.write({"a": 2})
-    trial.control.setup(can_list=False, faults={"6": "after:504"})
+    trial.control.setup(can_list=False, faults={"7": "after:504"})  # the POST
     for _ in range(3):
         code, _ = trial.run()
         assert code == 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
@@ -17,8 +17,10 @@ from reconciler.resolve import resolve as resolve_read
 from reconciler.spec import JobSpec
 
 
-def resolve(specs: Iterable[WrittenSpec]) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
-    return resolve_read(map(read, specs))
+def resolve(
+    specs: Iterable[WrittenSpec], invalid: Collection[str] = ()
+) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+    return resolve_read(map(read, specs), invalid)
 
 
 BASE = {"name": "a", "pipeline_type": "batch", "pipeline_key": "k"}
@@ -157,6 +159,11 @@ def test_what_cannot_be_needed_is_a_fault_at_its_place(
     _, (fault,) = resolve(specs)
     assert (fault.code, str(fault.location)) == (code, f"specs/a.yaml:{place}")
     assert says in f"{fault.summary}; {fault.hint}"
+
+
+def test_a_job_whose_spec_has_faults_is_not_missing() -> None:
+    jobs, faults = resolve([chained("b", takes="a"), chained("c", needs=["b"])], invalid={"a"})
+    assert (set(jobs), faults) == ({"b", "c"}, [])
 
 
 SNAPSHOT = Pipeline("k", "1.1", {}, ["w"], {}, Checker({}), outputs=["worker.text", "worker.log"])

@@ -91,3 +91,37 @@ def test_a_change_upstream_is_the_reason_when_nothing_else_changed() -> None:
     have = recorded("COMPLETED", 1).model_copy(update={"request": want.request})
     action = planned({"a": recorded("COMPLETED", 1), "b": have}, desired("a", 1), want)["b"]
     assert (action.action, action.reason) == ("replace", "it takes from a, and that has changed")
+
+
+def chain(*, b_took: dict[str, str], a: str = "job_a2") -> dict[str, Action]:
+    """c takes from b, which takes from a; the record of b says what it took."""
+    jobs = {
+        "a": recorded("COMPLETED", 1, job_id=a),
+        "b": recorded("COMPLETED", 1, job_id="job_b", sources=b_took),
+        "c": recorded("COMPLETED", 1, job_id="job_c", sources={"b": "job_b"}),
+    }
+    return planned(jobs, desired("a", 1), needing("b", takes="a"), needing("c", takes="b"))
+
+
+@pytest.mark.parametrize(
+    ("took", "action", "says"),
+    [
+        ({"a": "job_a2"}, "keep", "up to date"),
+        ({"before it was renamed": "job_a2"}, "keep", "up to date"),
+        ({}, "keep", "up to date"),  # recorded by a version that did not note it
+        ({"a": "job_a1"}, "replace", "it takes from a, which has another job since"),
+    ],
+)
+def test_what_was_made_of_another_job_is_made_again(took: dict[str, str], action: str, says: str) -> None:
+    made = chain(b_took=took)["b"]
+    assert (made.action, made.reason) == (action, says)
+    assert made.sources == ({"a": "job_a2"} if action == "replace" else {})
+
+
+def test_replacing_a_job_replaces_what_takes_from_it() -> None:
+    jobs = {name: recorded("COMPLETED", 1, job_id=f"job_{name}") for name in "abcd"}
+    wanted = (desired("a", 1), needing("b", takes="a"), needing("c", takes="b"), needing("d", "a"))
+    actions = planned(jobs, *wanted, options=PlanOptions(replace=frozenset("a")))
+    assert {n: a.action for n, a in actions.items()} == {"a": "replace", "b": "replace", "c": "replace", "d": "keep"}
+    assert (actions["b"].waits_for, actions["c"].waits_for) == (("a",), ("b",))
+    assert "it takes from b, which is replaced" in actions["c"].reason
