@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from reconciler.reconcile.byhand import adopt_all, cancel, forget, move, retry
     from reconciler.reconcile.deciding import import_job, settle_by_hand
     from reconciler.reconcile.explaining import explain
-    from reconciler.reconcile.pipelines import pipelines, pull_pipelines
+    from reconciler.reconcile.pipelines import pull_pipelines
     from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, plan, read_specs
     from reconciler.reconcile.settings import Settings
     from reconciler.reconcile.validating import in_repository
@@ -36,7 +36,6 @@ __all__ = [
     "in_repository",
     "move",
     "outputs",
-    "pipelines",
     "plan",
     "pull_pipelines",
     "read_specs",
@@ -67,7 +66,6 @@ _MODULES = {
     "in_repository": "validating",
     "move": "byhand",
     "outputs": "watching",
-    "pipelines": "pipelines",
     "plan": "planning",
     "pull_pipelines": "pipelines",
     "read_specs": "planning",
