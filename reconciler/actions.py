@@ -23,7 +23,7 @@ PASSIVE = frozenset({"keep", "orphan"})
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Action(_Value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import SplitResult, urlsplit
 
 from reconciler.errors import UsageError
@@ -105,3 +105,8 @@ def _bare(place: str) -> str:
         return place
     url = urlsplit(place)
     return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """`state.json` has `state.journal`; a state with any other name keeps its whole name: no two share a lock."""
+    return path.with_suffix(suffix) if path.suffix == ".json" else path.with_name(path.name + suffix)

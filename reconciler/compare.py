@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import rfc8785
 from pydantic import BaseModel, ConfigDict
 
-from reconciler.check import Route, route_text
+from reconciler.canonical import canonical
+from reconciler.findings import Route, route_text
 
 
 class Change(BaseModel):
     """One field of the request that differs. `before` is null when it was added, `after` when it was removed."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     path: str
     op: Literal["add", "remove", "change"]
@@ -75,7 +75,7 @@ def _compare_lists(before: list[Any], after: list[Any], route: Route) -> Iterato
 
 
 def _canonical(value: Any) -> bytes:
-    return rfc8785.dumps(value)
+    return canonical(value)
 
 
 def _same(one: Any, other: Any) -> bool:

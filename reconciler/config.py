@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from reconciler.address import is_address, of_environment
-from reconciler.check import Checker, Finding, Route, did_you_mean
 from reconciler.errors import Diagnostic, Location, SpecError, UsageError
-from reconciler.spec import Config
-from reconciler.yaml12 import parse
+from reconciler.findings import Finding, Route, did_you_mean
 
 FILE = "reconciler.yaml"
 STATE = ".reconciler/state.json"
@@ -31,6 +30,16 @@ def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
         text = ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{FILE} cannot be read: {error}") from error
+    return _in_environment(dict(_checked(text)) if text.strip() else {}, environment)
+
+
+@cache
+def _checked(text: str) -> dict[str, Any]:
+    """What the file says. Raises `SpecError`."""
+    from reconciler.check import Checker
+    from reconciler.spec import Config
+    from reconciler.yaml12 import parse
+
     documents, faults = parse(text, FILE)
     diagnostics = list(faults)
     value: Any = {}
@@ -38,14 +47,14 @@ def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
         diagnostics.append(Diagnostic("not-settings", "more than one document", Location(FILE, *documents[1].marks.at)))
     elif documents:
         value = {} if documents[0].value is None else documents[0].value
-        for finding in [*Checker(Config.model_json_schema(), ours=True).findings(value), *_expressions(value)]:
+        for finding in [*Checker(Config.model_json_schema, ours=True).findings(value), *_expressions(value)]:
             line, column = documents[0].marks.locate(finding.route, key=finding.at_key)
             diagnostics.append(
                 Diagnostic(finding.code, finding.summary, Location(FILE, line, column), hint=finding.hint)
             )
     if any(d.severity == "error" for d in diagnostics):
         raise SpecError(sorted(diagnostics, key=lambda d: d.location or Location(FILE)))
-    return _in_environment(Config.model_validate(value).model_dump(exclude_none=True, exclude_unset=True), environment)
+    return Config.model_validate(value).model_dump(exclude_none=True, exclude_unset=True)
 
 
 def config_above(folder: Path) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from reconciler.client import Client, Transport
 from reconciler.client.patience import Timing
-from reconciler.client.transport import is_loopback
 from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.client import Client
 
 LOCAL = "local"
 """The endpoint that means the embedded service, in process."""
@@ -32,6 +34,9 @@ async def connect(
 
     Raises `UsageError` when there is no key, or it would travel unprotected.
     """
+    from reconciler.client import Client, Transport
+    from reconciler.client.address import is_loopback
+
     if endpoint == LOCAL:
         async with (
             _embedded(data, run_jobs=run_jobs) as app,

@@ -16,6 +16,7 @@ from reconciler.job import (
     RecordedJob,
     Seen,
     State,
+    is_terminal,
 )
 
 
@@ -76,6 +77,8 @@ def changed_secrets(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[s
 
 def older_sources(want: DesiredJob, have: RecordedJob, facts: Facts) -> list[str]:
     """Jobs that the recorded job has taken from, and that are other jobs by now: it was made of what is no longer."""
+    if not have.sources:
+        return []
     now = {name: facts.state.jobs[name].job_id for name in source_names(want.request) if name in facts.state.jobs}
     known = frozenset(have.sources.values())
     return sorted(name for name, job_id in now.items() if known and job_id not in known)
@@ -104,3 +107,35 @@ def newer_than(want: DesiredJob, have: RecordedJob, facts: Facts) -> str | None:
 def secrets_of(want: DesiredJob, facts: Facts) -> dict[str, str]:
     known = facts.secrets if facts.state.serial else {}
     return {name: known.get(name, "") for name in want.env}
+
+
+def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
+    """Job ids by name of the records that may still change. A job that has ended is never asked for again; one that was
+    gone may only have been out of sight.
+    """
+    return {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
+
+
+def known_ids(state: State) -> frozenset[str]:
+    """Every job id that the state records, those of earlier submissions included."""
+    records = state.jobs.values()
+    return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)
+
+
+def left_to_finish(records: Mapping[str, RecordedJob]) -> dict[str, str]:
+    """Names by job id of the jobs that names had before, and that may still change."""
+    return {
+        past.job_id: name
+        for name, record in records.items()
+        for past in record.history
+        if not is_terminal(past.status) and past.job_id != record.job_id
+    }
+
+
+def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> dict[str, RecordedJob]:
+    """The jobs, as the specs ask for them still, of which it is known what their `file_id`s stood for."""
+    return {
+        name: record
+        for name, record in sorted(records.items())
+        if record.files and name in desired and desired[name].fingerprint == record.fingerprint
+    }

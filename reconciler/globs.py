@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from reconciler.check import did_you_mean
 from reconciler.errors import PlanRefused
+from reconciler.findings import did_you_mean
 
 _SPECIAL = frozenset("*?[")
 _LISTED = 3

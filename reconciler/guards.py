@@ -54,7 +54,7 @@ def parse_limit(text: str) -> Limit | None:
 class Refusal(BaseModel):
     """Why apply does not carry out a plan, and what to type to do it all the same."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     guard: Guard
     limit: str = Field(description="As it was written: a count, or a percentage.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from reconciler.client import Client
 from reconciler.errors import PlatformError, PlatformUnavailable
-from reconciler.job import DesiredJob, JsonObject, PlatformFile, RecordedJob, Upload
+from reconciler.job import JsonObject, PlatformFile, RecordedJob, Upload
 
 LIMIT = 1_000
 """Files that one run asks the platform about."""
@@ -63,15 +63,6 @@ def literal_files(request: JsonObject, uploads: Collection[Upload]) -> set[str]:
     ours = {upload.file_id for upload in uploads}
     items = [item for port in (request.get("inputs") or {}).values() for item in port]
     return {item["file_id"] for item in items if isinstance(item.get("file_id"), str)} - ours
-
-
-def to_compare(desired: Mapping[str, DesiredJob], records: Mapping[str, RecordedJob]) -> dict[str, RecordedJob]:
-    """The jobs, as the specs ask for them still, of which it is known what their `file_id`s stood for."""
-    return {
-        name: record
-        for name, record in sorted(records.items())
-        if record.files and name in desired and desired[name].fingerprint == record.fingerprint
-    }
 
 
 async def content_drift(

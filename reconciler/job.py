@@ -105,6 +105,8 @@ class DesiredJob:
     """Variables of the environment that stand in `request`, unfilled: `${{ env.NAME }}`."""
     needs: frozenset[str] = frozenset()
     """Jobs that must have COMPLETED before this one is submitted, those whose outputs it takes among them."""
+    partial: bool = False
+    """Of `request` only the pipeline is here: what the fingerprint is of was read in an earlier run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class FailureLog:
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 JobId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\s/\\?#%\x00-\x1f\x7f]+$")]

@@ -6,16 +6,14 @@ and is dropped; damage anywhere else is an error, since it could hide a job.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
-import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -24,13 +22,16 @@ from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.record import Entry, Intent, NotSubmitted, Observed, Submitted
 
-_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+if TYPE_CHECKING:
+    import asyncio
+
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry, config=ConfigDict(defer_build=True))
 
 
 class Header(BaseModel):
     """Which state the entries are to be folded into."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     journal: Literal[1] = 1
     lineage: str
@@ -158,6 +159,8 @@ class FileSink:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        import threading
+
         self._writing = threading.Lock()
 
     def write(self, data: bytes) -> None:
@@ -203,6 +206,8 @@ class Journal:
 
     async def append(self, entry: Entry) -> None:
         """Add `entry`, and return when it is on the disk. Raises `StateError`; after that every append does."""
+        import asyncio
+
         if self._broken:
             if isinstance(entry, Submitted | NotSubmitted | Observed):
                 self.entries.append(entry)  # it has happened, whether it can be written down or not
@@ -220,6 +225,8 @@ class Journal:
             raise
 
     async def _flush(self) -> None:
+        import asyncio
+
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:

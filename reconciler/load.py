@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from pydantic import ValidationError
-
-from reconciler.check import Checker, Finding, Route, did_you_mean
 from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
-from reconciler.job import JsonObject, Upload
-from reconciler.localfiles import LocalFiles, inputs_findings
-from reconciler.pipeline import Pipeline, check_inputs, check_parameters, check_type
-from reconciler.rendering import Rendered, Renderer
-from reconciler.resolve import Taken, WrittenSpec, duplicate_name
-from reconciler.snapshots import Snapshots
-from reconciler.spec import JobSpec
-from reconciler.yaml12 import Document, Marks, parse, position
+from reconciler.remembered import Remembered, context, is_lasting, key_of, told
+from reconciler.resolve import Claim, FileRead, ReadSpec, duplicate_name
+from reconciler.sharing import shared
+
+if TYPE_CHECKING:
+    from reconciler.localfiles import LocalFiles
+    from reconciler.snapshots import Snapshots
+    from reconciler.specfile import SpecReader
 
 FILE_LIMIT = 1 << 20
 """Bytes in one spec file."""
-_SPEC_SCHEMA = "what a spec may hold: reconciler schema spec"
-_WARNINGS = frozenset({"env-not-set", "many-files"})
 Severity: TypeAlias = Literal["error", "warning"]
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -35,13 +31,25 @@ SUFFIXES = (".yaml", ".yml", ".json")
 class Loaded:
     """The valid specs, in the order of their files, and every diagnostic."""
 
-    specs: tuple[WrittenSpec, ...]
+    specs: tuple[ReadSpec, ...]
     diagnostics: tuple[Diagnostic, ...]
     files: int
     unchecked: tuple[str, ...] = ()
     """Pipelines without a snapshot: ports and parameters of their jobs were not checked."""
     invalid: frozenset[str] = frozenset()
     """The names of specs that have faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What files said in earlier runs may be taken for what they say, if they are the same: `folder` has it.
+
+    `enough` says of a name and a fingerprint whether no more needs to be known of such a job: its request is not
+    remembered.
+    """
+
+    folder: Path
+    enough: Callable[[str, str], bool]
 
 
 def load(
@@ -52,6 +60,7 @@ def load(
     scopes: Scopes | None = None,
     policies: Mapping[str, Any] | None = None,
     environ: Collection[str] = (),
+    memory: Memory | None = None,
 ) -> Loaded:
     """Read the specs in `paths` (folders or files), naming files relative to `root`, the working directory.
 
@@ -59,11 +68,10 @@ def load(
     that the environment has. Ports and parameters are checked against the pipeline snapshots (`*.json`) in the folder
     `pipelines`, where it has one.
     """
-    loader = _Loader(root.resolve(), pipelines, Renderer(scopes or {}, policies or {}), environ)
+    loader = _Loader(root.resolve(), pipelines, scopes or {}, policies or {}, environ, memory)
     for path in paths:
-        loader.read(path)
-    diagnostics = tuple(sorted(loader.diagnostics, key=diagnostic_order))
-    return Loaded(tuple(loader.specs), diagnostics, loader.files, tuple(sorted(loader.unchecked)), loader.invalid())
+        loader.find(path)
+    return loader.read()
 
 
 def diagnostic_order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
@@ -71,25 +79,58 @@ def diagnostic_order(diagnostic: Diagnostic) -> tuple[Location, str, str]:
     return diagnostic.location or Location(""), diagnostic.code, diagnostic.summary
 
 
+@dataclass(slots=True)
+class _File:
+    """A spec file: its path, how it is named to people, the folder it is in, and what its links must not leave."""
+
+    path: str
+    shown: str
+    folder: Path
+    inside: Path
+    data: bytes = b""
+    key: bytes = b""
+    read: FileRead | None = None
+
+
 class _Loader:
-    def __init__(self, root: Path, pipelines: Path | None, renderer: Renderer, environ: Collection[str]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        pipelines: Path | None,
+        scopes: Scopes,
+        policies: Mapping[str, Any],
+        environ: Collection[str],
+        memory: Memory | None,
+    ) -> None:
         self._root = root
-        self._renderer = renderer
-        self._environ = environ
-        self._schema = Checker(JobSpec.model_json_schema(), ours=True)
-        self._snapshots = Snapshots(pipelines)
-        self.unchecked: set[str] = set()
-        self._local = LocalFiles(root)
-        self._read: set[Path] = set()
-        self._names: dict[str, tuple[Location, bool]] = {}
-        self.specs: list[WrittenSpec] = []
+        self._pipelines = pipelines
+        self._scopes, self._policies, self._environ = scopes, policies, environ
+        self._memory = memory
+        self._seen: set[str] = set()
+        self._found: list[_File] = []
         self.diagnostics: list[Diagnostic] = []
         self.files = 0
-        for path, reason in self._snapshots.faults:
-            hint = "write it again with 'reconciler pipelines pull', or remove it"
-            self._fault("bad-snapshot", f"not a usable pipeline snapshot: {reason}", Location(self._name(path)), hint)
 
-    def read(self, path: Path) -> None:
+    @cached_property
+    def _local(self) -> LocalFiles:
+        from reconciler.localfiles import LocalFiles
+
+        return LocalFiles(self._root)
+
+    @cached_property
+    def _snapshots(self) -> Snapshots:
+        from reconciler.snapshots import Snapshots
+
+        return Snapshots(self._pipelines)
+
+    @cached_property
+    def _reader(self) -> SpecReader:
+        from reconciler.specfile import SpecReader
+
+        return SpecReader(self._name, self._snapshots, self._local, self._scopes, self._policies, self._environ)
+
+    def find(self, path: Path) -> None:
+        """Note the spec files in `path`."""
         try:
             is_folder = stat.S_ISDIR(path.stat().st_mode)
         except FileNotFoundError:
@@ -98,17 +139,17 @@ class _Loader:
         except (OSError, ValueError) as error:
             self._fault("unreadable", f"cannot be read: {_reason(error)}", Location(self._name(path)))
             return
-        if not is_folder:
-            self._file(path, path.parent.resolve())
-            return
         before = self.files
-        for file in self._walk(path):
-            self._file(file, path.resolve())
+        if not is_folder:
+            self._note(str(path.parent), [path.name], path.parent.resolve())
+            return
+        for top, names in self._walk(path):
+            self._note(top, names, path.resolve())
         if self.files == before:
             hint = "a spec is a file that ends in .yaml, .yml or .json and does not begin with '.' or '_'"
             self._fault("no-specs", "no specs in this folder", Location(self._name(path)), hint)
 
-    def _walk(self, folder: Path) -> Iterator[Path]:
+    def _walk(self, folder: Path) -> Iterator[tuple[str, list[str]]]:
         def unreadable(error: OSError) -> None:
             where = Location(self._name(Path(error.filename)))
             self._fault("unreadable", f"cannot be listed: {error.strerror}", where)
@@ -118,9 +159,7 @@ class _Loader:
             for link in [f for f in folders if (Path(top) / f).is_symlink()]:
                 folders.remove(link)
                 self._linked_folder(Path(top) / link, folder)
-            for name in sorted(files):
-                if name.endswith(SUFFIXES) and not name.startswith((".", "_")):
-                    yield Path(top) / name
+            yield top, sorted(n for n in files if n.endswith(SUFFIXES) and not n.startswith((".", "_")))
 
     def _linked_folder(self, link: Path, folder: Path) -> None:
         where = Location(self._name(link))
@@ -130,173 +169,138 @@ class _Loader:
             # Only a warning would let its jobs look removed.
             self._fault("link-outside", "a symbolic link that leaves the specs folder", where, "copy the folder")
 
-    def _file(self, path: Path, inside: Path) -> None:
-        identity = path.parent.resolve() / path.name
-        self.files += 1
-        if identity in self._read:
+    def _note(self, top: str, names: Sequence[str], inside: Path) -> None:
+        """The files `names` of the folder `top`. One that was noted already is only counted."""
+        self.files += len(names)
+        if not names:
             return
-        self._read.add(identity)
-        shown = self._name(path)
-        text = self._text(path, shown, inside)
-        if text is None:
-            return
-        documents, faults = parse(text, shown)
-        self.diagnostics.extend(faults)
-        if not documents and not faults:
-            self._fault("empty-file", "no job spec in this file", Location(shown, 1), "write one, or remove the file")
-        broken = any(f.severity == "error" for f in faults)
-        for document in documents:
-            self._document(document, shown, path.parent, broken=broken)
+        folder = Path(top)
+        really, prefix = os.path.realpath(folder), self._name(folder / "x")[:-1]
+        for name in names:
+            if (identity := f"{really}/{name}") not in self._seen:
+                self._seen.add(identity)
+                shown = prefix + name if name.isascii() else self._name(folder / name)
+                self._found.append(_File(f"{top}/{name}", shown, folder, inside))
 
-    def _text(self, path: Path, shown: str, inside: Path) -> str | None:
-        """The file's text. Links that leave `inside`, devices and pipes are refused without being opened."""
-        where = Location(shown)
-        try:
-            target = path.resolve(strict=True)
-            if path.is_symlink() and not target.is_relative_to(inside):
-                self._fault("link-outside", "a symbolic link that leaves the specs folder", where, "copy the file")
-                return None
-            if not stat.S_ISREG(target.stat().st_mode):
-                self._fault("unreadable", "not a regular file", where)
-                return None
-            with target.open("rb") as file:
-                data = file.read(FILE_LIMIT + 1)
-        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
-            self._fault("unreadable", f"cannot be read: {_reason(error)}", where)
+    def read(self) -> Loaded:
+        """What all the files that were found say."""
+        memory = self._remembered()
+        new = []
+        for file in self._found:
+            data = self._data(file)
+            if data is None:
+                continue
+            if memory is not None:
+                file.key = key_of(file.shown, data)
+                file.read = self._as_before(memory, file)
+            if file.read is None:
+                file.data = data
+                new.append(file)
+        if memory is None or not memory.is_known:
+            self._tell_bad_snapshots()
+        self._read_new(new)
+        if memory is not None and not (self._snapshots.faults if new else ()):
+            memory.keep({file.key: file.read for file in self._found if file.read is not None})
+            self._let_go(new)
+        return self._together()
+
+    def _remembered(self) -> Remembered | None:
+        if self._memory is None:
             return None
-        if len(data) > FILE_LIMIT:
-            self._fault("too-large", f"larger than {FILE_LIMIT >> 20} MiB", where, "split the file")
+        about = context(self._root, self._pipelines, self._scopes.get("vars", dict)(), self._policies)
+        return None if about is None else Remembered(self._memory.folder, about)
+
+    def _as_before(self, memory: Remembered, file: _File) -> FileRead | None:
+        """What the file said in an earlier run, if that is enough now, and holds for the local files that it names."""
+        assert self._memory is not None
+        read = memory.get(file.key)
+        if read is None:
             return None
+        enough = self._memory.enough
+        for spec in read.specs:
+            if not enough(spec.job.name, spec.job.fingerprint):
+                return None
+            if spec.files:
+                items = [{"path": path} for path in spec.files]
+                if self._local.uploads({"": items}, file.folder) != (spec.files, []):
+                    return None
+        return read
+
+    def _read_new(self, new: Sequence[_File]) -> None:
+        for file, read in zip(new, shared(new, self._read_file, FileRead), strict=True):
+            file.read, file.data = read, b""
+
+    def _let_go(self, new: Sequence[_File]) -> None:
+        """Requests that need not be known take a third of the memory of a plan."""
+        assert self._memory is not None
+        enough = self._memory.enough
+        for file in new:
+            read = file.read
+            if read and is_lasting(read) and all(enough(s.job.name, s.job.fingerprint) for s in read.specs):
+                file.read = told(read)
+
+    def _read_file(self, file: _File) -> FileRead:
         try:
-            return data.decode("utf-8-sig")
+            text = file.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
+            from reconciler.yaml12 import position
+
             before = error.object[: error.start].decode()
             summary = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
-            where = Location(shown, *position(before, len(before)))
-            self._fault("not-utf8", summary, where, "save the file as UTF-8")
-            return None
+            where = Location(file.shown, *position(before, len(before)))
+            fault = Diagnostic("not-utf8", summary, where, hint="save the file as UTF-8")
+            return FileRead(diagnostics=[fault])
+        return self._reader.read(text, file.shown, file.folder)
 
-    def _document(self, document: Document, shown: str, folder: Path, *, broken: bool) -> None:
-        value = document.value
-        where = Location(shown, *document.marks.at)
-        if value is None:
-            self._fault("empty-document", "an empty document", where, "remove the '---', or write a job spec")
-            return
-        if not isinstance(value, dict):
-            kind = "a list" if isinstance(value, list) else "a single value"
-            hint = "a job spec is a mapping: name, pipeline_type, pipeline_key, …"
-            self._fault("not-a-spec", f"{kind}, not a job spec", where, hint)
-            return
-        rendered, faults = self._renderer.render(value)
-        findings = dict.fromkeys(faults)
-        for spec in rendered:
-            found = self._spec(spec, faults, document.marks, where, folder, broken=broken)
-            findings |= dict.fromkeys(found)  # what is wrong in each cell of a matrix is said once
-            findings |= dict.fromkeys(self._not_set(spec))
-        self._report(list(findings), document, shown)
-        for key in {key for spec in rendered if isinstance(key := spec.value.get("pipeline_key"), str)}:
-            self._doubt_pipeline(key, Location(shown, *document.marks.locate(("pipeline_key",))))
+    def _together(self) -> Loaded:
+        specs: list[ReadSpec] = []
+        unchecked: set[str] = set()
+        claims: list[Claim] = []
+        for file in self._found:
+            if (read := file.read) is None:
+                continue
+            specs += read.specs
+            self.diagnostics += read.diagnostics
+            unchecked |= read.unchecked
+            claims += read.claims or [Claim(s.job.name, s.name_location, valid=True) for s in read.specs]
+        first: dict[str, Claim] = {}
+        for claim in claims:
+            first.setdefault(claim.name, claim)
+        self.diagnostics += _clashes(claims, first)
+        invalid = frozenset(name for name, claim in first.items() if not claim.valid)
+        diagnostics = tuple(sorted(self.diagnostics, key=diagnostic_order))
+        return Loaded(tuple(specs), diagnostics, self.files, tuple(sorted(unchecked)), invalid)
 
-    def _not_set(self, rendered: Rendered) -> Iterator[Finding]:
-        """Not an error: a plan can be read without the secrets that apply needs."""
-        for name, route in rendered.env.items():
-            if name not in self._environ:
-                yield Finding(route, "env-not-set", f"env.{name} is not set here", "apply needs it to submit this job")
-
-    def _spec(
-        self,
-        rendered: Rendered,
-        faults: Sequence[Finding],
-        marks: Marks,
-        where: Location,
-        folder: Path,
-        *,
-        broken: bool,
-    ) -> list[Finding]:
-        """Take a spec if it is valid; what is wrong with it. `faults`: of its expressions, which are still there."""
-        value = rendered.value
-        uploads, findings = self._check(value, folder)
-        findings = [f for f in findings if not _unfilled(f.route, faults, rendered)]
-        valid = all(f.code in _WARNINGS for f in findings) and not faults and not broken
-        name_location = Location(where.path, *marks.locate(("name",)))
-        self._claim(value.get("name"), name_location, valid=valid)
-        if not valid:
-            return findings
+    def _data(self, file: _File) -> bytes | None:
+        """What is in the file. Links that leave the folder, devices and pipes are refused without being opened."""
         try:
-            spec = JobSpec.model_validate(value)
-        except ValidationError as error:
-            return [Finding(e["loc"], "invalid-value", e["msg"]) for e in error.errors(include_input=False)]
-        needs = {name: Location(where.path, *marks.locate(route)) for name, route in _needs(value).items()}
-        env = tuple(sorted(rendered.env))
-        self.specs.append(
-            WrittenSpec(
-                spec,
-                value,
-                where,
-                uploads,
-                name_location,
-                env,
-                needs,
-                key_location=Location(where.path, *marks.locate(("pipeline_key",))),
-                takes=tuple(_takes(value, where.path, marks)),
-                pipeline=self._pipeline(value),
-                move_location=Location(where.path, *marks.locate(("reconcile", "moved_from"))),
-            )
-        )
-        return findings
-
-    def _check(self, value: dict[str, Any], folder: Path) -> tuple[dict[str, tuple[Upload, ...]], list[Finding]]:
-        """Everything that can be said of a spec at once: what its faulty parts leave open is not asked."""
-        findings = [replace(f, detail=_SPEC_SCHEMA) for f in self._schema.findings(value)]
-        unclear = {f.route[0] for f in findings if f.route and _hides_others(f)}
-        # What stands under a misspelt key would be reported a second time, as ports without files.
-        unclear.update(name for f in findings if f.code == "unknown-field" and len(f.route) == 1 for name in f.names)
-        uploads: dict[str, tuple[Upload, ...]] = {}
-        if "inputs" not in unclear:
-            inputs = value.get("inputs") or {}
-            uploads, unusable = self._local.uploads(inputs, folder)
-            findings += unusable or inputs_findings(inputs, uploads)
-        if pipeline := self._pipeline(value):
-            more = check_type(value, pipeline)
-            more += check_inputs(value, pipeline) if "inputs" not in unclear else []
-            more += check_parameters(value, pipeline) if "parameters" not in unclear else []
-            detail = f"what {pipeline.key} {pipeline.version} takes: {self._name(Path(pipeline.path))}"
-            findings += [replace(f, detail=detail) for f in more]
-        return uploads, findings
-
-    def _pipeline(self, value: dict[str, Any]) -> Pipeline | None:
-        key, version = value.get("pipeline_key"), value.get("pipeline_version")
-        if not (isinstance(key, str) and key and (version is None or isinstance(version, str))):
+            if not stat.S_ISREG(os.lstat(file.path).st_mode) and not self._may_be_opened(file):
+                return None
+            with open(file.path, "rb") as opened:  # noqa: PTH123 - a path object for each takes as long as reading it
+                data = opened.read(FILE_LIMIT + 1)
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+            self._fault("unreadable", f"cannot be read: {_reason(error)}", Location(file.shown))
             return None
-        pipeline = self._snapshots.find(key, version)
-        if pipeline is None:
-            self.unchecked.add(f"{key} {version}" if version else key)
-        return pipeline
+        if len(data) > FILE_LIMIT:
+            self._fault("too-large", f"larger than {FILE_LIMIT >> 20} MiB", Location(file.shown), "split the file")
+            return None
+        return data
 
-    def _doubt_pipeline(self, key: str, where: Location) -> None:
-        """Warn of a pipeline that has no snapshot, when one that has is called nearly the same."""
-        known = self._snapshots.keys
-        if key not in known and (hint := did_you_mean(key, known)):
-            self._fault("unknown-pipeline", f"no pipeline {key!r} is known here", where, hint, severity="warning")
+    def _may_be_opened(self, file: _File) -> bool:
+        path, where = Path(file.path), Location(file.shown)
+        target = path.resolve(strict=True)
+        if path.is_symlink() and not target.is_relative_to(file.inside):
+            self._fault("link-outside", "a symbolic link that leaves the specs folder", where, "copy the file")
+            return False
+        if not stat.S_ISREG(target.stat().st_mode):
+            self._fault("unreadable", "not a regular file", where)
+            return False
+        return True
 
-    def _claim(self, name: Any, where: Location, *, valid: bool) -> None:
-        """Report a name that is taken already, if one of the two is invalid: `resolve` compares the valid ones."""
-        if not isinstance(name, str):
-            return
-        first, first_valid = self._names.setdefault(name, (where, valid))
-        if first != where and not (valid and first_valid):
-            self.diagnostics.append(duplicate_name(name, first, where))
-
-    def invalid(self) -> frozenset[str]:
-        """The names of specs that have faults."""
-        return frozenset(name for name, (_, valid) in self._names.items() if not valid)
-
-    def _report(self, findings: Sequence[Finding], document: Document, shown: str) -> None:
-        for finding in findings:
-            line, column = document.marks.locate(finding.route, key=finding.at_key)
-            severity: Severity = "warning" if finding.code in _WARNINGS else "error"
-            where = Location(shown, line, column)
-            self._fault(finding.code, finding.summary, where, finding.hint, severity=severity, detail=finding.detail)
+    def _tell_bad_snapshots(self) -> None:
+        for path, reason in self._snapshots.faults:
+            hint = "write it again with 'reconciler pipelines pull', or remove it"
+            self._fault("bad-snapshot", f"not a usable pipeline snapshot: {reason}", Location(self._name(path)), hint)
 
     def _name(self, path: Path) -> str:
         """How `path` is shown: relative to the working directory when it is inside, and always as valid text."""
@@ -305,50 +309,17 @@ class _Loader:
         return os.fsencode(shown).decode(errors="backslashreplace")
 
     def _fault(
-        self,
-        code: str,
-        summary: str,
-        location: Location,
-        hint: str | None = None,
-        *,
-        severity: Severity = "error",
-        detail: str | None = None,
+        self, code: str, summary: str, location: Location, hint: str | None = None, *, severity: Severity = "error"
     ) -> None:
-        self.diagnostics.append(Diagnostic(code, summary, location, severity, detail, hint))
+        self.diagnostics.append(Diagnostic(code, summary, location, severity, hint=hint))
 
 
-def _hides_others(finding: Finding) -> bool:
-    """Whether a fault leaves the shape of its section open, so that no more can be said of it."""
-    return finding.code in ("wrong-type", "out-of-range", "conflicting-fields") and finding.route[-1] != "parallelism"
-
-
-def _unfilled(route: Route, faults: Sequence[Finding], rendered: Rendered) -> bool:
-    """Whether the value at `route` is not yet known: its expression is faulty, or the environment has it."""
-    places = [*rendered.env.values(), *(fault.route for fault in faults)]
-    return any(route[: len(place)] == place for place in places)
-
-
-def _needs(value: JsonObject) -> dict[str, Route]:
-    """The jobs that a valid spec needs, and where it first says so."""
-    policies = value.get("reconcile") or {}
-    places: dict[str, Route] = {}
-    for index, name in enumerate(policies.get("needs", ())):
-        places.setdefault(name, ("reconcile", "needs", index))
-    for port, items in (value.get("inputs") or {}).items():
-        for index, item in enumerate(items):
-            if "from" in item:
-                places.setdefault(item["from"]["job"], ("inputs", port, index, "from", "job"))
-    return places
-
-
-def _takes(value: JsonObject, path: str, marks: Marks) -> Iterator[Taken]:
-    """What a valid spec takes from other jobs, each at the name of the port or the checkpoint."""
-    for port, items in (value.get("inputs") or {}).items():
-        for index, item in enumerate(items):
-            if source := item.get("from"):
-                result = "port" if "port" in source else "checkpoint"
-                where = Location(path, *marks.locate(("inputs", port, index, "from", result)))
-                yield Taken(source["job"], source.get("port"), where)
+def _clashes(claims: Iterable[Claim], firsts: Mapping[str, Claim]) -> Iterator[Diagnostic]:
+    """Names that are taken already, where one of the two is invalid: `resolve` compares the valid ones."""
+    for claim in claims:
+        first = firsts[claim.name]
+        if first is not claim and first.location != claim.location and not (claim.valid and first.valid):
+            yield duplicate_name(claim.name, first.location, claim.location)
 
 
 def _reason(error: Exception) -> str:

@@ -36,23 +36,6 @@ async def observe(
     return {name: answers[name] if name in answers else Seen(listed[ids[name]]) for name in sorted(ids)}
 
 
-def in_flight(records: Mapping[str, RecordedJob]) -> dict[str, str]:
-    """Job ids by name of the records that may still change. A job that has ended is never asked for again; one that was
-    gone may only have been out of sight.
-    """
-    return {name: r.job_id for name, r in records.items() if not is_terminal(r.status)}
-
-
-def left_to_finish(records: Mapping[str, RecordedJob]) -> dict[str, str]:
-    """Names by job id of the jobs that names had before, and that may still change."""
-    return {
-        past.job_id: name
-        for name, record in records.items()
-        for past in record.history
-        if not is_terminal(past.status) and past.job_id != record.job_id
-    }
-
-
 async def identical(client: Client, name: str, request: JsonObject, jobs: Iterable[ObservedJob]) -> list[ObservedJob]:
     """Those of `jobs` that are what `name` and `request` ask for, newest first. Raises `PlatformError`."""
     named = [await whole(client, job) for job in jobs if job.name == name and same_pipeline(job, request)]

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from reconciler.actions import Action, ActionKind, Plan
 from reconciler.cautions import duplicates, not_set, warnings
 from reconciler.chains import followers, source_names
-from reconciler.check import did_you_mean
 from reconciler.compare import compare
 from reconciler.errors import PlanRefused
 from reconciler.facts import (
@@ -26,6 +25,7 @@ from reconciler.facts import (
     secrets_of,
     standing,
 )
+from reconciler.findings import did_you_mean
 from reconciler.globs import expand, one_name
 from reconciler.guards import Extent, Guard, Refusal, refusals, with_name
 from reconciler.job import (

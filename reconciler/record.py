@@ -42,7 +42,7 @@ def token(lineage: str, name: str, generation: int) -> str:
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     name: str
     at: str = Field(description="When, by our clock, RFC 3339 UTC.")

@@ -30,7 +30,7 @@ class Renderer:
     def __init__(self, scopes: Scopes, policies: Mapping[str, Any]) -> None:
         self._scopes = scopes
         self._policies = policies
-        self._matrix = Checker(Matrix.model_json_schema(), ours=True)
+        self._matrix = Checker(Matrix.model_json_schema, ours=True)
 
     def render(self, document: JsonObject) -> tuple[list[Rendered], list[Finding]]:
         """The specs of `document`, and what is wrong with its expressions and its matrix. Each finding comes once."""

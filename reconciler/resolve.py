@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import rfc8785
-
+from reconciler.canonical import canonical
 from reconciler.chains import FROM, in_order, source_names, with_sources
-from reconciler.check import did_you_mean
 from reconciler.durations import seconds
 from reconciler.errors import Diagnostic, Location
+from reconciler.findings import did_you_mean
 from reconciler.job import DesiredJob, JsonObject, Policy, Upload
-from reconciler.pipeline import Pipeline, listed
-from reconciler.spec import JobSpec, Reconcile
+
+if TYPE_CHECKING:
+    from reconciler.pipeline import Pipeline
+    from reconciler.spec import JobSpec, Reconcile
 
 UNKNOWN_JOB = "unknown-job"
 """The code of a fault that may go away when more specs are read."""
@@ -58,43 +59,101 @@ class WrittenSpec:
     move_location: Location | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReadSpec:
+    """A valid spec, read: its job, and what is asked of it when all specs are looked at together. Plain data.
+
+    `job`: its fingerprint is without what other jobs make. `files`: its local files, by the path as written.
+    `pipeline`: the snapshot that it was checked against, `newest` its version, `outputs` its output ports.
+    """
+
+    job: DesiredJob
+    name_location: Location
+    key_location: Location | None = None
+    needs: Mapping[str, Location] = field(default_factory=dict)
+    takes: tuple[Taken, ...] = ()
+    files: Mapping[str, tuple[Upload, ...]] = field(default_factory=dict)
+    pipeline: str | None = None
+    newest: str | None = None
+    outputs: tuple[str, ...] | None = None
+    move_location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A spec, valid or not, has this name."""
+
+    name: str
+    location: Location
+    valid: bool
+
+
+@dataclass(slots=True)
+class FileRead:
+    """What one file says. Plain data.
+
+    `unchecked`: pipelines without a snapshot. `lasting`: it would say the same in the next run, as long as the local
+    files that it names are the same.
+    """
+
+    specs: list[ReadSpec] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    unchecked: set[str] = field(default_factory=set)
+    lasting: bool = True
+
+
+def read(written: WrittenSpec) -> ReadSpec:
+    """What one spec says by itself."""
+    pipeline = written.pipeline
+    outputs = None if pipeline is None or pipeline.outputs is None else tuple(pipeline.outputs)
+    return ReadSpec(
+        _desired(written),
+        written.name_location or written.location,
+        written.key_location or written.location,
+        written.needs,
+        written.takes,
+        {path: tuple(found) for path, found in written.uploads.items()},
+        pipeline=None if pipeline is None else str(pipeline),
+        newest=None if pipeline is None else pipeline.version,
+        outputs=outputs,
+        move_location=written.move_location,
+    )
+
+
 def fingerprint(request: Mapping[str, Any]) -> str:
     """`sha256:` over the RFC 8785 canonical JSON of a resolved request."""
-    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(request))).hexdigest()
+    return "sha256:" + hashlib.sha256(canonical(dict(request))).hexdigest()
 
 
-def resolve(
-    specs: Iterable[WrittenSpec], invalid: Collection[str] = ()
-) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+def resolve(specs: Iterable[ReadSpec], invalid: Collection[str] = ()) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """Desired jobs by name; and a diagnostic for each name that is taken already, or needed and not there, and for jobs
     that need each other. `invalid`: names of specs that are there, but have faults of their own.
     """
     desired: dict[str, DesiredJob] = {}
-    written_by: dict[str, WrittenSpec] = {}
-    places: dict[str, Location] = {}
+    by_name: dict[str, ReadSpec] = {}
     diagnostics = []
-    for written in specs:
-        name, place = written.spec.name, written.name_location or written.location
+    for spec in specs:
+        name = spec.job.name
         if name in desired:
-            diagnostics.append(duplicate_name(name, places[name], place))
+            diagnostics.append(duplicate_name(name, by_name[name].name_location, spec.name_location))
         else:
-            desired[name] = _desired(written)
-            places[name] = place
-            written_by[name] = written
-    if chained := {name: written for name, written in written_by.items() if written.needs}:
+            desired[name] = spec.job
+            by_name[name] = spec
+    if chained := {name: spec for name, spec in by_name.items() if spec.needs}:
         desired, faults = _chained(desired, chained, invalid)
-        diagnostics += [*faults, *_untakable(chained, written_by)]
-    return desired, [*diagnostics, *dict.fromkeys(_doubtful_moves(written_by))]
+        diagnostics += [*faults, *_untakable(chained, by_name)]
+    return desired, [*diagnostics, *dict.fromkeys(_doubtful_moves(by_name))]
 
 
-def _doubtful_moves(specs: Mapping[str, WrittenSpec]) -> Iterator[Diagnostic]:
+def _doubtful_moves(specs: Mapping[str, ReadSpec]) -> Iterator[Diagnostic]:
     """What `moved_from` says that cannot be, or may not be meant: a record goes to one spec, and stays with its own."""
     first: dict[str, Location] = {}
-    for name, written in specs.items():
-        old = written.spec.reconcile.moved_from if written.spec.reconcile else None
+    for name, spec in specs.items():
+        old = spec.job.policy.moved_from
         if old is None:
             continue
-        where = written.move_location or written.location
+        where = spec.move_location or spec.job.location
         if old in first:
             hint = "a record goes on under one name: keep one of the two"
             summary = f"moved_from: {old!r} stands at {first[old]} too"
@@ -105,7 +164,7 @@ def _doubtful_moves(specs: Mapping[str, WrittenSpec]) -> Iterator[Diagnostic]:
                 )
             yield Diagnostic("duplicate-move", summary, where, hint=hint)
         elif old in specs:
-            other = specs[old].name_location or specs[old].location
+            other = specs[old].name_location
             whose = "its own name" if old == name else f"the name of a spec that is there ({other})"
             hint = "when the rename is done, remove moved_from; else give that spec another name, or remove it"
             summary = f"moved_from: {old!r} is {whose}, so its record stays with that"
@@ -117,20 +176,20 @@ def _doubtful_moves(specs: Mapping[str, WrittenSpec]) -> Iterator[Diagnostic]:
 
 
 def _chained(
-    desired: dict[str, DesiredJob], chained: Mapping[str, WrittenSpec], invalid: Collection[str]
+    desired: dict[str, DesiredJob], chained: Mapping[str, ReadSpec], invalid: Collection[str]
 ) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """`desired` with the fingerprints of jobs that take other jobs' outputs, and what is wrong with `needs`."""
     diagnostics = []
-    for written in chained.values():
-        for name, where in written.needs.items():
+    for spec in chained.values():
+        for name, where in spec.needs.items():
             if name not in desired and name not in invalid:
                 hint = did_you_mean(name, desired) or "needs and from name jobs of these specs"
                 diagnostics.append(Diagnostic("unknown-job", f"no spec has the name {name!r}", where, hint=hint))
-    order, circle = in_order({name: frozenset(written.needs) for name, written in chained.items()})
+    order, circle = in_order({name: frozenset(spec.needs) for name, spec in chained.items()})
     if circle:
         where = chained[circle[0]].needs[circle[1]]
         diagnostics.append(Diagnostic("circular-needs", f"jobs that need each other: {' → '.join(circle)}", where))
-    if diagnostics or any(name not in desired for written in chained.values() for name in written.needs):
+    if diagnostics or any(name not in desired for spec in chained.values() for name in spec.needs):
         return desired, diagnostics
     made = dict(desired)
     for name in order:
@@ -138,42 +197,47 @@ def _chained(
     return made, []
 
 
-def _untakable(chained: Mapping[str, WrittenSpec], specs: Mapping[str, WrittenSpec]) -> Iterator[Diagnostic]:
+def _untakable(chained: Mapping[str, ReadSpec], specs: Mapping[str, ReadSpec]) -> Iterator[Diagnostic]:
     """What is taken from jobs whose pipelines do not make it, as far as their snapshots tell."""
-    for written in chained.values():
-        for taken in written.takes:
+    for spec in chained.values():
+        for taken in spec.takes:
             maker = specs.get(taken.job)
             if maker is None:
                 continue
             if taken.port is None:
-                if maker.spec.pipeline_type != "training":
-                    summary = f"{taken.job!r} makes no checkpoints: it is a {maker.spec.pipeline_type} job"
+                kind = maker.job.request["pipeline_type"]
+                if kind != "training":
+                    summary = f"{taken.job!r} makes no checkpoints: it is a {kind} job"
                     hint = "take one of its output ports: {job: …, port: …}"
                     yield Diagnostic("no-such-output", summary, taken.location, hint=hint)
-            elif maker.pipeline and maker.pipeline.outputs is not None and taken.port not in maker.pipeline.outputs:
-                known = maker.pipeline.outputs
+            elif maker.outputs is not None and taken.port not in maker.outputs:
+                known = maker.outputs
                 summary = f"{maker.pipeline}, which {taken.job!r} runs, has no output port {taken.port!r}"
-                hint = did_you_mean(taken.port, known) or listed("output ports", known)
+                hint = (
+                    did_you_mean(taken.port, known) or f"output ports: {', '.join(known)}"
+                    if known
+                    else "it has no output ports"
+                )
                 yield Diagnostic("no-such-output", summary, taken.location, hint=hint)
 
 
-def open_versions(specs: Iterable[WrittenSpec]) -> list[Diagnostic]:
+def open_versions(specs: Iterable[ReadSpec]) -> list[Diagnostic]:
     """A warning at the first spec of each file that leaves the version of its pipeline open."""
-    first: dict[str, WrittenSpec] = {}
-    for written in specs:
-        if written.spec.pipeline_version is None:
-            first.setdefault(written.location.path, written)
+    first: dict[str, ReadSpec] = {}
+    for spec in specs:
+        if "pipeline_version" not in spec.job.request:
+            first.setdefault(spec.job.location.path, spec)
     return [
         Diagnostic(
             "open-version",
-            f"no pipeline_version: the platform takes its latest of {written.spec.pipeline_key}",
-            written.key_location or written.location,
+            f"no pipeline_version: the platform takes its latest of {spec.job.request['pipeline_key']}",
+            spec.key_location,
             "warning",
-            hint=f"write pipeline_version: {written.pipeline.version}"
-            if written.pipeline
+            hint=f"write pipeline_version: {spec.newest}"
+            if spec.newest
             else "write pipeline_version; 'reconciler pipelines list' has the versions",
         )
-        for written in first.values()
+        for spec in first.values()
     ]
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from reconciler.client import Client
 from reconciler.errors import PlatformError
+from reconciler.facts import known_ids
 from reconciler.job import ObservedJob, State, is_terminal, parse_time, timestamp
 from reconciler.observe import identical
 from reconciler.record import Intent, NotSubmitted, Submitted
@@ -65,12 +66,6 @@ async def settle(
 def _found(intent: Intent, at: str, job: ObservedJob) -> Submitted:
     why = "the answer was lost, and its job was found on the platform"
     return Submitted(name=intent.name, at=at, token=intent.token, job_id=job.id, job=job.raw, adopted=True, why=why)
-
-
-def known_ids(state: State) -> frozenset[str]:
-    """Every job id that the state records, those of earlier submissions included."""
-    records = state.jobs.values()
-    return frozenset(r.job_id for r in records) | frozenset(p.job_id for r in records for p in r.history)
 
 
 async def _look(

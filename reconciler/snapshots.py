@@ -13,7 +13,7 @@ from reconciler.check import Checker, SchemaError, route_text
 from reconciler.pipeline import Pipeline, Port
 from reconciler.registry import PUBLISHED, age
 
-UNUSABLE = (OSError, ValueError, RecursionError, SchemaError)
+UNUSABLE = (OSError, ValueError, RecursionError)
 """What reading a snapshot can raise; `reason` puts it into words."""
 
 
@@ -106,5 +106,5 @@ def reason(error: Exception) -> str:
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{route_text(first['loc']) or 'the document'}: {first['msg']}"
     if isinstance(error, SchemaError):
-        return f"{route_text(('user_schema', *error.absolute_path))}: {error.message}"
+        return f"{route_text(('user_schema', *error.route))}: {error.message}"
     return str(error).partition("\n")[0]

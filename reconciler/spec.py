@@ -29,7 +29,7 @@ _Integer = BeforeValidator(_integer)
 
 
 class _Written(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class From(_Written):

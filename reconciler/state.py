@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,12 +14,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reconciler.check import route_text
+from reconciler import __version__
+from reconciler.cache import Cache
 from reconciler.durable import make_folder, read_file, replace_file
 from reconciler.errors import StateError
+from reconciler.findings import route_text
 from reconciler.job import State
 
 VERSION = 1
+_MARKERS = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
 _CONFLICT = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 _WAY_OUT = "restore it from git or a backup; nothing was changed"
 
@@ -46,6 +50,20 @@ def read_bytes(path: Path) -> bytes | None:
         raise StateError(f"the state {path} cannot be read: {error.strerror}", hint) from error
 
 
+def look(data: bytes, path: Path, cache: Cache | None) -> State:
+    """As `parse_state`, for those who only look. One that was found whole before, to the byte, is not checked again."""
+    if cache is None:
+        return parse_state(data, path)
+    found_whole = f"{hashlib.sha256(data).hexdigest()}.{__version__}.state"
+    if cache.has(found_whole):
+        from reconciler.glance import glance
+
+        return glance(data)
+    state = parse_state(data, path)
+    cache.write(found_whole, b"")
+    return state
+
+
 def refuse_foreign(path: Path) -> None:
     """Raises `StateError` for a file that is not ours to replace, or that everybody may change."""
     try:
@@ -63,13 +81,13 @@ def parse_state(data: bytes, path: Path | str) -> State:
     """The state whose bytes are `data`, as `read_state`; `path` is where people find it."""
     if not data.strip():
         raise StateError(f"the state {path} is empty", _WAY_OUT)
-    if conflict := _CONFLICT.search(data):
+    if any(marker in data for marker in _MARKERS) and (conflict := _CONFLICT.search(data)):
         line = data.count(b"\n", 0, conflict.start()) + 1
         hint = "take one side whole, best the one with the higher serial; nothing was changed"
         raise StateError(f"{path}:{line}: the state has merge conflict markers", hint)
     try:
         raw = json.loads(data.decode(), object_pairs_hook=_no_duplicates, parse_constant=_not_json, parse_float=_finite)
-        if rb"\ud" in data.lower():  # half a surrogate pair can be read, but never written again
+        if rb"\ud" in data or rb"\uD" in data:  # half a surrogate pair can be read, but never written again
             json.dumps(raw, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise StateError(f"the state {path} holds text that is not Unicode", _WAY_OUT) from error

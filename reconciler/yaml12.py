@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, NoReturn, TypeAlias
 
@@ -32,6 +32,10 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _RADIX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_WORDS: Mapping[str, bool | None] = {**dict.fromkeys(_NULLS), "true": True, "false": False}
+_NUMERIC = frozenset("0123456789+-.")
+_SHORT = 15
+"""Digits of a number that is certainly exact."""
 _LOOKS_BOOLEAN = frozenset("True TRUE False FALSE yes Yes YES no No NO on On ON off Off OFF".split())
 # Beside control characters: line breaks of YAML 1.1 only, which its scanner would fold away or count as lines.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -62,13 +66,35 @@ _Columns: TypeAlias = dict[int, list[Position]]
 """By line: from which column on how many characters more than ours the file has."""
 
 
-@dataclass(slots=True)
-class Marks:
-    """Where a value stands: `at` the value, `key` its key."""
+_NONE: Mapping[str | int, Marks] = {}
 
-    at: Position
-    key: Position | None = None
-    children: dict[str | int, Marks] = field(default_factory=dict)
+
+class Marks:
+    """Where a value stands: `at` the value, `key` its key; and, in `children`, what stands in it.
+
+    There is one for each value, and hardly any is asked: so a position is worked out when it is.
+    """
+
+    __slots__ = ("_columns", "_key", "_mark", "children")
+
+    def __init__(self, mark: Any, columns: _Columns, children: Mapping[str | int, Marks] = _NONE) -> None:
+        self._mark = mark
+        self._key: Any = None
+        self._columns = columns
+        self.children = children
+
+    @property
+    def at(self) -> Position:
+        return _in_file(self._mark.line + 1, self._mark.column + 1, self._columns)
+
+    @property
+    def key(self) -> Position | None:
+        return None if self._key is None else _in_file(self._key.line + 1, self._key.column + 1, self._columns)
+
+    def under(self, key: Any) -> Marks:
+        """These marks, for the value of a key that stands at the mark `key`."""
+        self._key = key
+        return self
 
     def locate(self, route: tuple[str | int, ...], *, key: bool = False) -> Position:
         """The position of the value at `route`, or of the nearest one above it that exists."""
@@ -78,7 +104,7 @@ class Marks:
             if below is None:
                 return node.at
             node = below
-        return node.key if key and node.key else node.at
+        return (key and node.key) or node.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +216,15 @@ def _syntax(error: yaml.YAMLError, path: str, text: str, columns: _Columns) -> D
 
 
 class _Reader:
-    """Builds values from events. One instance reads one file."""
+    """Builds values from events. One instance reads one file.
+
+    This is where a plan over many specs spends its time: scalars, most of all events, are looked at by the fewest
+    steps, and a method that finds a fault is only called when there is one.
+    """
 
     def __init__(self, text: str, path: str, columns: _Columns) -> None:
-        self._parser: Any = yaml.CSafeLoader(text)  # typed as a loader only; the scanner below it is what we use
+        parser: Any = yaml.CSafeLoader(text)  # typed as a loader only; the scanner below it is what we use
+        self._event: Callable[[], Any] = parser.get_event
         self._path = path
         self._columns = columns
         self._nodes = 0
@@ -204,42 +235,49 @@ class _Reader:
 
     def documents(self) -> Iterator[Document]:
         while True:
-            event = self._parser.get_event()
+            event = self._event()
             if isinstance(event, yaml.StreamEndEvent):
                 return
             if isinstance(event, yaml.DocumentStartEvent):
                 self._anchors.clear()
-                value, marks = self._node(self._parser.get_event(), 0)
+                value, marks = self._node(self._event(), 0)
                 if value is None and event.explicit:
-                    marks.at = self._at(event)  # an empty value begins where the next thing stands: point at its '---'
+                    # An empty value begins where the next thing stands: point at its '---'.
+                    marks = Marks(event.start_mark, self._columns)
                 yield Document(value, marks)
 
-    def _node(self, event: yaml.Event, depth: int) -> tuple[Any, Marks]:
-        self._spend(event, nodes=1)
-        if isinstance(event, yaml.AliasEvent):
+    def _node(self, event: Any, depth: int) -> tuple[Any, Marks]:
+        self._nodes += 1
+        kind = type(event)
+        if kind is yaml.AliasEvent:
+            self._check(event)
             return self._alias(event, depth)
-        assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
-        marks = Marks(self._at(event))
-        self._refuse_tag(event, marks.at)
-        if event.anchor is None:
-            return self._value(event, marks, depth), marks
+        if event.anchor is not None:
+            return self._anchored(event, depth)
+        if kind is yaml.ScalarEvent:
+            return self._scalar(event), Marks(event.start_mark, self._columns)
+        return self._collection(event, depth)
+
+    def _anchored(self, event: Any, depth: int) -> tuple[Any, Marks]:
+        self._check(event)
         self._anchors[event.anchor] = None
         nodes, text, deepest = self._nodes - 1, self._text, self._deepest
         self._deepest = depth
-        value = self._value(event, marks, depth)
+        if isinstance(event, yaml.ScalarEvent):
+            value, marks = self._scalar(event), Marks(event.start_mark, self._columns)
+        else:
+            value, marks = self._collection(event, depth)
         height = self._deepest - depth
         self._anchors[event.anchor] = _Anchored(value, marks, self._nodes - nodes, self._text - text, height)
         self._deepest = max(deepest, self._deepest)
         return value, marks
 
-    def _value(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, marks: Marks, depth: int) -> Any:
-        if isinstance(event, yaml.ScalarEvent):
-            self._spend(event, text=len(event.value))
-            return self._scalar(event, marks.at)
+    def _collection(self, event: Any, depth: int) -> tuple[Any, Marks]:
+        self._check(event)
+        if event.tag is not None:
+            self._refuse_tag(event)
         self._descend(event, depth + 1)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(marks, depth)
-        return self._mapping(marks, depth)
+        return self._sequence(event, depth) if type(event) is yaml.SequenceStartEvent else self._mapping(event, depth)
 
     def _alias(self, event: yaml.AliasEvent, depth: int) -> tuple[Any, Marks]:
         if event.anchor not in self._anchors:
@@ -247,14 +285,15 @@ class _Reader:
         target = self._anchors[event.anchor]
         if target is None:
             self._stop(event, "yaml-alias", f"the alias *{event.anchor} stands inside its own anchor", None)
-        self._spend(event, nodes=target.nodes, text=target.text)
+        self._nodes += target.nodes
+        self._text += target.text
+        self._check(event)
         self._descend(event, depth + target.height)
         # Text behind an alias is pointed at where the alias stands: that is what the reader sees.
-        return target.value, Marks(self._at(event), None, target.marks.children)
+        return target.value, Marks(event.start_mark, self._columns, target.marks.children)
 
-    def _spend(self, event: yaml.Event, *, nodes: int = 0, text: int = 0) -> None:
-        self._nodes += nodes
-        self._text += text
+    def _check(self, event: yaml.Event) -> None:
+        """Stops where the values, or their text, are too many."""
         if self._nodes > NODE_LIMIT:
             self._stop(event, "too-large", f"more than {NODE_LIMIT:,} values, aliases expanded", "split the file")
         if self._text > TEXT_LIMIT:
@@ -265,70 +304,81 @@ class _Reader:
         if depth > DEPTH_LIMIT:
             self._stop(event, "too-deep", *_TOO_DEEP)
 
-    def _refuse_tag(self, event: yaml.Event, at: Position) -> None:
-        tag = getattr(event, "tag", None)
-        if tag is not None and tag != "!":
-            self._fault(at, "yaml-tag", f"the tag {tag!r} is not supported", "remove the tag")
+    def _refuse_tag(self, event: Any) -> None:
+        if event.tag != "!":
+            self._fault(self._at(event), "yaml-tag", f"the tag {event.tag!r} is not supported", "remove the tag")
 
-    def _sequence(self, marks: Marks, depth: int) -> list[Any]:
+    def _sequence(self, start: Any, depth: int) -> tuple[list[Any], Marks]:
         items: list[Any] = []
-        while not isinstance(event := self._parser.get_event(), yaml.SequenceEndEvent):
-            value, below = self._node(event, depth + 1)
-            marks.children[len(items)] = below
+        children: dict[str | int, Marks] = {}
+        while type(event := self._event()) is not yaml.SequenceEndEvent:
+            value, children[len(items)] = self._node(event, depth + 1)
             items.append(value)
-        return items
+        return items, Marks(start.start_mark, self._columns, children)
 
-    def _mapping(self, marks: Marks, depth: int) -> dict[str, Any]:
+    def _mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], Marks]:
         mapping: dict[str, Any] = {}
-        while not isinstance(event := self._parser.get_event(), yaml.MappingEndEvent):
-            at = self._at(event)
-            key = self._key(event, at, depth)
-            value, below = self._node(self._parser.get_event(), depth + 1)
+        children: dict[str | int, Marks] = {}
+        while type(event := self._event()) is not yaml.MappingEndEvent:
+            key = self._key(event, depth)
+            value, below = self._node(self._event(), depth + 1)
             if key is None:
                 continue
             if key in mapping:
-                first = marks.children[key].key or marks.at
-                self._fault(at, "duplicate-key", f"{key!r} is written twice; it stands in line {first[0]} too", None)
+                first = children[key].key or self._at(start)
+                summary = f"{key!r} is written twice; it stands in line {first[0]} too"
+                self._fault(self._at(event), "duplicate-key", summary, None)
                 continue
             mapping[key] = value
-            below.key = at
-            marks.children[key] = below
-        return mapping
+            children[key] = below.under(event.start_mark)
+        return mapping, Marks(start.start_mark, self._columns, children)
 
-    def _key(self, event: yaml.Event, at: Position, depth: int) -> str | None:
-        if not isinstance(event, yaml.ScalarEvent):
+    def _key(self, event: Any, depth: int) -> str | None:
+        if type(event) is not yaml.ScalarEvent:
             self._node(event, depth + 1)
-            self._fault(at, "yaml-key", "a key is a list, a mapping or an alias", "keys are strings")
+            self._fault(self._at(event), "yaml-key", "a key is a list, a mapping or an alias", "keys are strings")
             return None
         key = str(event.value)
-        self._spend(event, text=len(key))
-        self._refuse_tag(event, at)
+        self._text += len(key)
+        if self._nodes > NODE_LIMIT or self._text > TEXT_LIMIT:
+            self._check(event)
+        if event.tag is not None:
+            self._refuse_tag(event)
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchored(key, Marks(at), 1, len(key), 0)
-        if not event.implicit[0] or (key != "<<" and key not in _NULLS):
+            marks = Marks(event.start_mark, self._columns)
+            self._anchors[event.anchor] = _Anchored(key, marks, 1, len(key), 0)
+        if (key != "<<" and key not in _NULLS) or not event.implicit[0]:
             return key
         if key == "<<":
-            self._fault(at, "yaml-merge-key", "merge keys ('<<') are not in YAML 1.2", "write the keys out")
+            hint = "write the keys out"
+            self._fault(self._at(event), "yaml-merge-key", "merge keys ('<<') are not in YAML 1.2", hint)
         else:
-            self._fault(at, "yaml-key", "a key is empty or null", "keys are strings; quote it if it is meant")
+            hint = "keys are strings; quote it if it is meant"
+            self._fault(self._at(event), "yaml-key", "a key is empty or null", hint)
         return None
 
-    def _scalar(self, event: yaml.ScalarEvent, at: Position) -> Any:
+    def _scalar(self, event: Any) -> Any:
         text: str = event.value
-        if not event.implicit[0] or event.style:
+        if self._nodes > NODE_LIMIT:
+            self._check(event)
+        if event.tag is not None:
+            self._refuse_tag(event)
+        self._text += len(text)
+        if self._text > TEXT_LIMIT:
+            self._check(event)
+        if event.style or not event.implicit[0]:
             return text
-        if text in _NULLS:
-            return None
-        if text in ("true", "false"):
-            return text == "true"
+        if text in _WORDS:
+            return _WORDS[text]
+        if text[0] in _NUMERIC:
+            if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) <= _SHORT:
+                return int(text)
+            return self._number(text, self._at(event))
         if text in _LOOKS_BOOLEAN:
             hint = "write true or false for a boolean, or quote it"
-            self._fault(at, "ambiguous-scalar", f"{text} is read as the string {text!r}", hint, severity="warning")
-            return text
-        first = text[0]
-        if not (first.isdigit() or first in "+-."):
-            return text
-        return self._number(text, at)
+            summary = f"{text} is read as the string {text!r}"
+            self._fault(self._at(event), "ambiguous-scalar", summary, hint, severity="warning")
+        return text
 
     def _number(self, text: str, at: Position) -> Any:
         value: int | float

@@ -15,7 +15,9 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
-def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_network(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Refuse connections; with the mark `network`, refuse those that leave this machine."""
     allowed = request.node.get_closest_marker("network") is not None
     connect = socket.socket.connect
@@ -30,4 +32,5 @@ def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     # The environment of who runs the tests is none of theirs.
     for name in ("ATAI_API_KEY", "ATAI_API_ENDPOINT", "RECONCILER_ENDPOINT", "RECONCILER_STATE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RECONCILER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     yield

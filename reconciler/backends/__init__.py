@@ -4,7 +4,7 @@ A register holds one document: the bytes of the state, those of the journal, and
 compare-and-swap alone, so whoever lost the lock is refused at the next write, before anything more is submitted.
 """
 
-from reconciler.backends.open import beside, open_store
+from reconciler.backends.open import open_store
 from reconciler.backends.snapshot import Hold, Snapshot, Store
 
-__all__ = ["Hold", "Snapshot", "Store", "beside", "open_store"]
+__all__ = ["Hold", "Snapshot", "Store", "open_store"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from reconciler.address import Address
+from reconciler.address import Address, beside
 from reconciler.backends.files import FileStore
 from reconciler.backends.lease import SECONDS, Pace
 from reconciler.backends.register import Register
@@ -22,11 +22,6 @@ def open_store(
 
     register = _register(address, root, environ)
     return SharedStore(register, state, Pace(lease), _run(environ))
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """`state.json` has `state.journal`; a state with any other name keeps its whole name: no two share a lock."""
-    return path.with_suffix(suffix) if path.suffix == ".json" else path.with_name(path.name + suffix)
 
 
 def _register(address: Address, root: Path, environ: Mapping[str, str]) -> Register:

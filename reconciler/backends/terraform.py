@@ -17,7 +17,7 @@ import httpx
 
 from reconciler.address import Address
 from reconciler.backends.register import Document, Found, Lost, Occupied, Unsure, decode, encode
-from reconciler.client.transport import is_loopback
+from reconciler.client.address import is_loopback
 from reconciler.errors import StateError, StateUnavailable, UsageError
 from reconciler.text import one_line
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from reconciler.client.transport import is_loopback
+from reconciler.client.address import is_loopback
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.text import one_line
 

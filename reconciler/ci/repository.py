@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from reconciler.client.transport import is_loopback
+from reconciler.client.address import is_loopback
 from reconciler.errors import ReconcilerError
 from reconciler.text import one_line
 

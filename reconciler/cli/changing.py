@@ -14,7 +14,7 @@ import click
 
 from reconciler.cli.guarding import GUARD_OPTIONS, same_place
 from reconciler.cli.options import Options, common, specs_path
-from reconciler.cli.output import columns, note, paint, run_async, show, worst
+from reconciler.cli.output import all_kept, columns, note, paint, run_async, show, worst
 from reconciler.cli.reporting import Draft, draft, report_option
 from reconciler.errors import ExitCode, PlanRefused, UsageError
 
@@ -115,13 +115,15 @@ def plan(
 def _plan(options: Options, settings: Settings, request: PlanRequest, drafted: Draft) -> Plan:
     """Make the plan and show it."""
     from reconciler.reconcile import plan as make
-    from reconciler.reconcile import status
     from reconciler.report.diagnostics import diagnostics_text
     from reconciler.report.plans import plan_json, plan_text
 
-    made, warnings = run_async(make(settings, request))
+    with all_kept():
+        made, warnings = make(settings, request, run_async)
     drafted.planned(made)
     if drafted.wanted:
+        from reconciler.reconcile import status
+
         drafted.records = run_async(status(settings, (), refresh=False)).records
     if warnings:
         drafted.diagnostics = warnings

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
 
 from reconciler import __version__
-from reconciler.cli.byhand import cancel, retry
-from reconciler.cli.changing import apply, plan
-from reconciler.cli.deciding import import_, settle
-from reconciler.cli.observing import events, outputs, status, wait
+from reconciler.cli.group import Commands
 from reconciler.cli.options import Options, common
 from reconciler.cli.output import use_colour
-from reconciler.cli.reading import explain
-from reconciler.cli.rendering import render
-from reconciler.cli.service import pipelines, schema, serve
-from reconciler.cli.starting import init
-from reconciler.cli.surgery import state
-from reconciler.cli.validating import validate
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
 from reconciler.text import one_line
 
@@ -31,6 +21,7 @@ usage; 70 a bug; 130 and 143 interrupted. Each option can be set as RECONCILER_O
 
 
 @click.group(
+    commands=Commands(),
     epilog=EPILOG,
     context_settings={
         "auto_envvar_prefix": "RECONCILER",
@@ -50,34 +41,6 @@ def cli(options: Options, folder: str | None) -> int:
     if folder:
         os.chdir(folder)
     return ExitCode.OK
-
-
-for command in (
-    validate,
-    plan,
-    apply,
-    status,
-    wait,
-    cancel,
-    retry,
-    events,
-    outputs,
-    render,
-    explain,
-    settle,
-    import_,
-    state,
-    schema,
-    pipelines,
-    init,
-    serve,
-):
-    cli.add_command(command)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code."""
-    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -133,6 +96,8 @@ def _usage(error: click.UsageError) -> int:
 
 
 def _bug(error: Exception) -> int:
+    import traceback
+
     text = traceback.format_exc()
     key = (os.environ.get("ATAI_API_KEY") or "").strip()
     click.echo(text.replace(key, "[key]") if key else text, err=True)

@@ -102,8 +102,8 @@ class Options:
 
         Raises `UsageError`, and `SpecError` for a broken `reconciler.yaml`.
         """
+        from reconciler.client import normalise_endpoint
         from reconciler.client.patience import Timing
-        from reconciler.client.transport import normalise_endpoint
         from reconciler.config import STATE, config_above, read_config
         from reconciler.connect import LOCAL, PLATFORM
         from reconciler.reconcile import Settings
@@ -135,6 +135,7 @@ class Options:
             vars=config.get("vars", {}),
             environ=os.environ,
             policies=config.get("reconcile", {}),
+            cache=_cache(),
             timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
         )
 
@@ -154,6 +155,18 @@ class Options:
         if option is not None:
             return option
         return _duration(written) if written is not None else default
+
+
+def _cache() -> Path | None:
+    """The user's cache folder for this tool, unless RECONCILER_CACHE names another one, or says `off`."""
+    asked = os.environ.get("RECONCILER_CACHE", "")
+    if asked:
+        return None if asked == "off" else Path(asked).absolute()
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(folder) if folder.startswith("/") else Path.home() / ".cache") / "reconciler"
+    except RuntimeError:  # nobody knows the user's home
+        return None
 
 
 def _duration(text: str) -> float:

@@ -223,7 +223,7 @@ def pipelines() -> None:
 @common()
 def list_(options: Options) -> int:
     """List the pipelines that the platform has."""
-    from reconciler.reconcile import pipelines as read
+    from reconciler.reconcile.pipelines import pipelines as read
     from reconciler.report.results import pipelines_text
 
     rows = run_async(read(options.settings("pipelines")))

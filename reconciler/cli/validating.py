@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli.options import Options, common, specs_path
-from reconciler.cli.output import note, paint, show
+from reconciler.cli.output import all_kept, note, paint, show
 from reconciler.errors import Diagnostic, ExitCode, SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ def validate(options: Options, paths: tuple[str, ...], explain: str | None) -> i
         return _explain(options, explain)
     try:
         settings = options.settings("validate")
-        _, diagnostics, loaded = read_specs(settings, [Path(p) for p in paths] or [specs_path(None)])
+        places = [Path(p) for p in paths] or [specs_path(None)]
+        with all_kept():
+            _, diagnostics, loaded = read_specs(settings, places, lambda name, fingerprint: True)
     except SpecError as error:  # of reconciler.yaml: what reads our stdout is to have it as well
         _show(options, error.diagnostics)
         note(options, f"{error.message} in reconciler.yaml; no spec was read")
         return ExitCode.INVALID
     _show(options, diagnostics)
-    _conclude(options, len({spec.spec.name for spec in loaded.specs}), diagnostics, loaded)
+    _conclude(options, len({spec.job.name for spec in loaded.specs}), diagnostics, loaded)
     return ExitCode.INVALID if any(d.severity == "error" for d in diagnostics) else ExitCode.OK
 
 

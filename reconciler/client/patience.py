@@ -7,18 +7,23 @@ thousand jobs must not each find it out for themselves.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
-from tenacity.wait import wait_random_exponential
+if TYPE_CHECKING:
+    import tenacity
 
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds. The n-th pause is between 0 and 2^n times the first one, and never longer than the longest."""
+
+
+async def _sleep(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Timing:
     """How long to be patient, and the clock to be patient by. `budget`: seconds that one request may wait in all."""
 
     budget: float = 60.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[None]] = _sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -69,6 +74,9 @@ class Patience:
 
         `asked`: the seconds that a result asks to wait, if it does.
         """
+        import tenacity
+        from tenacity.wait import wait_random_exponential
+
         jitter = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
 
         def wait(state: tenacity.RetryCallState) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from urllib.request import getproxies
 import httpx
 
 from reconciler.client import wire
+from reconciler.client.address import is_loopback
 from reconciler.client.lanes import Lanes
 from reconciler.client.pace import Pace
 from reconciler.client.patience import Patience, Retries, Timing
@@ -35,28 +35,6 @@ STORING_TIMEOUT = 600.0
 T = TypeVar("T")
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _KEY = re.compile(r"[\x21-\x7e]+\Z")
-
-
-def normalise_endpoint(url: str) -> str:
-    """The base URL with its version: `https://host` and `https://host/v0.5/` both give `https://host/v0.5`."""
-    if "@" in url or "?" in url or "#" in url:  # not shown: what is before an @ is a password
-        raise UsageError("the endpoint must not hold credentials, a query or a fragment", "the key is ATAI_API_KEY")
-    try:
-        parsed = httpx.URL(url.strip())
-    except httpx.InvalidURL as error:
-        raise UsageError(f"the endpoint {url!r} is not a URL: {error}") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 0) > 65535:
-        raise UsageError(f"the endpoint {url!r} is not an http(s) URL", "for example http://127.0.0.1:8750, or local")
-    path = parsed.path.rstrip("/")
-    return str(parsed.copy_with(path=path or "/v0.5"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, as far as its name says."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 class NotSent(PlatformUnavailable):

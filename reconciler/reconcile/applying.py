@@ -13,7 +13,7 @@ from reconciler.actions import SUBMITS, Action, Plan
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
-from reconciler.facts import Facts, PlanOptions
+from reconciler.facts import Facts, PlanOptions, known_ids
 from reconciler.foresight import Foresight, tells_files
 from reconciler.job import DesiredJob, FailureLog, RecordedJob, Source, State, Unreachable
 from reconciler.plan import make_plan, named
@@ -24,7 +24,6 @@ from reconciler.reconcile.session import Session, open_names, open_session, sett
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries, watch_records
 from reconciler.record import NotSubmitted, Protected, Submitted, fold
-from reconciler.settle import known_ids
 from reconciler.signals import Stop
 from reconciler.state import dumps
 from reconciler.uploading import Uploading

@@ -21,7 +21,7 @@ from reconciler.byhand import (
 from reconciler.chains import in_order, source_names
 from reconciler.client import Client
 from reconciler.errors import ExitCode, PlanRefused, PlatformError
-from reconciler.facts import PlanOptions
+from reconciler.facts import PlanOptions, known_ids
 from reconciler.globs import expand
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Unreachable, is_terminal
 from reconciler.observe import difference, identical, observe, whole
@@ -31,7 +31,6 @@ from reconciler.reconcile.session import Session, hidden, open_names, open_sessi
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries
 from reconciler.record import fold
-from reconciler.settle import known_ids
 from reconciler.signals import Stop
 from reconciler.transfer import as_sent
 

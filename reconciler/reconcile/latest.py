@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from reconciler.actions import SUBMITS, Plan
-from reconciler.client import Client
 from reconciler.errors import PlanRefused, PlatformError
 from reconciler.facts import PlanOptions
 from reconciler.job import DesiredJob, State
-from reconciler.reconcile.pipelines import CANNOT
 from reconciler.registry import Version, latest, versions
 from reconciler.text import one_line
+
+if TYPE_CHECKING:
+    from reconciler.client import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ async def read_latest(
     `submits`: such a job may be about to be submitted, so that this is worth a note. Raises `PlanRefused` when the
     platform no longer has a version that `saved` has pinned, and `PlatformError` for a refused key.
     """
+    from reconciler.reconcile.pipelines import CANNOT
+
     pinned = _pinned(saved) if saved is not None else {}
     keys = {str(want.request["pipeline_key"]) for want in desired.values() if _is_open(want)}
     if not keys:

@@ -6,34 +6,34 @@ import contextlib
 import functools
 import os
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reconciler import __version__
 from reconciler.actions import Plan
 from reconciler.chains import in_order
-from reconciler.client import Client
 from reconciler.config import FILE, elsewhere
 from reconciler.duplicates import CODE, duplicate_jobs
-from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
-from reconciler.facts import Facts, PlanOptions
-from reconciler.foresight import Foresight, tells_files
+from reconciler.errors import Diagnostic, PlatformError, SpecError, StateError, UsageError
+from reconciler.facts import Facts, PlanOptions, in_flight, known_ids, to_compare
 from reconciler.guards import GUARDS, Guard
-from reconciler.identities import content_drift, to_compare
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
-from reconciler.load import Loaded, diagnostic_order, load
-from reconciler.observe import identical, in_flight, last_seen, observe
+from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.plan import make_plan, named
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
-from reconciler.reconcile.session import folded_record, hidden, open_names, read_other, read_record
+from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names, read_other
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
 from reconciler.secrets import digests
-from reconciler.settle import known_ids
 from reconciler.source import git_names, read_source
-from reconciler.transfer import as_sent
+
+if TYPE_CHECKING:
+    from reconciler.client import Client
+    from reconciler.record import Intent
+
+T = TypeVar("T")
 
 _NOT_THERE = frozenset({"no-specs", "no-such-path"})
 
@@ -55,15 +55,22 @@ class PlanRequest:
     """The command line; what overrides the refusal of an emptied folder adds to it."""
 
 
-def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
+Enough: TypeAlias = Callable[[str, str], bool]
+"""Whether no more needs to be known of a job than its name and its fingerprint."""
+
+
+def read_specs(
+    settings: Settings, paths: Sequence[Path], enough: Enough | None = None
+) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
     """Load and resolve: desired jobs by name, every diagnostic, and what was read of `paths`.
 
     When a spec in `paths` needs one that is not there, the specs of the working directory are desired as well.
+    Without `enough` nothing is taken from earlier runs.
     """
-    loaded = _load(settings, paths)
+    loaded = _load(settings, paths, enough)
     desired, faults = resolve(loaded.specs, loaded.invalid)
     if any(fault.code == UNKNOWN_JOB for fault in faults):
-        around = _load(settings, [settings.root / settings.specs, *paths])
+        around = _load(settings, [settings.root / settings.specs, *paths], enough)
         desired, faults_around = resolve(around.specs, around.invalid)
         faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
     missing = [_with_place(settings, d) for d in loaded.diagnostics]
@@ -78,7 +85,7 @@ def _with_place(settings: Settings, diagnostic: Diagnostic) -> Diagnostic:
     return replace(diagnostic, hint=f"{elsewhere(settings.config_above)}; else {diagnostic.hint}")
 
 
-def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
+def _load(settings: Settings, paths: Sequence[Path], enough: Enough | None) -> Loaded:
     return load(
         paths,
         root=settings.root,
@@ -86,12 +93,15 @@ def _load(settings: Settings, paths: Sequence[Path]) -> Loaded:
         scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: git_names(settings.root))},
         policies=settings.policies,
         environ=settings.environ.keys(),
+        memory=Memory(settings.cache, enough) if settings.cache and enough else None,
     )
 
 
-def desired_jobs(settings: Settings, request: PlanRequest) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+def desired_jobs(
+    settings: Settings, request: PlanRequest, enough: Enough | None = None
+) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
     """The desired jobs and the warnings. Raises `SpecError`."""
-    desired, diagnostics, _ = read_specs(settings, request.paths)
+    desired, diagnostics, _ = read_specs(settings, request.paths, enough)
     # Of specs that are the same, of open versions and of renames the plan speaks, when one is about to be submitted.
     diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION, MOVE_FROM_SPEC)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
@@ -110,27 +120,87 @@ def _with_override(diagnostic: Diagnostic, typed: Sequence[str]) -> Diagnostic:
     return replace(diagnostic, hint=f"{diagnostic.hint}; if all the specs are meant to be gone: {line}")
 
 
-async def plan(settings: Settings, request: PlanRequest) -> tuple[Plan, list[Diagnostic]]:
-    """What apply would do now, and the warnings of the specs. Takes no lock and writes nothing."""
-    desired, warnings = desired_jobs(settings, request)
-    state, leftover = read_record(settings)
-    folded = folded_record(state, leftover, settings)
-    needs_platform = request.refresh and (in_flight(folded.state.jobs) or _first_run(folded.state, desired, request))
+def plan(
+    settings: Settings, request: PlanRequest, run: Callable[[Coroutine[Any, Any, Plan]], Plan]
+) -> tuple[Plan, list[Diagnostic]]:
+    """What apply would do now, and the warnings of the specs. Takes no lock and writes nothing.
+
+    `run`: runs a coroutine. It is called only when the platform is to be asked.
+    """
+    try:
+        state, leftover = look_at_record(settings)
+    except StateError:
+        desired_jobs(settings, request)  # what is wrong with the specs is told first
+        raise
+    state, intents = as_left(state, leftover, settings)
+    desired, warnings = desired_jobs(settings, request, _recorded(state))
+    made = _made(settings, request, desired, state, intents, run)
+    if any(desired[action.name].partial for action in made.actions if action.request is not None):
+        # What is submitted is always read from its spec.
+        desired, warnings = desired_jobs(settings, request)
+        made = _made(settings, request, desired, state, intents, run)
+    return made, warnings
+
+
+def _recorded(state: State) -> Enough:
+    jobs = state.jobs
+
+    def enough(name: str, fingerprint: str) -> bool:
+        return name in jobs and jobs[name].fingerprint == fingerprint
+
+    return enough
+
+
+def _made(
+    settings: Settings,
+    request: PlanRequest,
+    desired: Mapping[str, DesiredJob],
+    state: State,
+    intents: Sequence[Intent],
+    run: Callable[[Coroutine[Any, Any, Plan]], Plan],
+) -> Plan:
+    needs_platform = request.refresh and (bool(in_flight(state.jobs)) or _first_run(state, desired, request))
     worth_a_look = request.refresh and (
-        bool(to_compare(desired, folded.state.jobs)) or may_submit_open(desired, folded.state, request.options)
+        bool(to_compare(desired, state.jobs)) or may_submit_open(desired, state, request.options)
     )
-    async with contextlib.AsyncExitStack() as stack:
-        client = None
-        if needs_platform or worth_a_look:
-            # Versions and inputs are worth a look, but a plan that needs nothing else of the platform does without.
-            with contextlib.suppress(*() if needs_platform else (UsageError,)):
-                client = await stack.enter_async_context(settings.connect())
-        unresolved = open_names(folded.unresolved)
-        made, _ = await plan_with(settings, request, desired, folded.state, unresolved, client)
+    unresolved = open_names(intents)
+    if needs_platform or worth_a_look:
+        made = run(_asking(settings, request, desired, state, unresolved, needed=needs_platform))
+    else:
+        made = _at_once(plan_with(settings, request, desired, state, unresolved, None))[0]
     if unresolved:
         note = "what became of an interrupted submission is not known yet: apply, status or settle finds out"
         made = made.model_copy(update={"warnings": (note, *made.warnings)})
-    return made, warnings
+    return made
+
+
+async def _asking(
+    settings: Settings,
+    request: PlanRequest,
+    desired: Mapping[str, DesiredJob],
+    state: State,
+    unresolved: Mapping[str, str],
+    *,
+    needed: bool,
+) -> Plan:
+    """The plan, with the platform's word. What is not `needed` is worth a look, but the plan does without."""
+    async with contextlib.AsyncExitStack() as stack:
+        client = None
+        with contextlib.suppress(*() if needed else (UsageError,)):
+            client = await stack.enter_async_context(settings.connect())
+        made, _ = await plan_with(settings, request, desired, state, unresolved, client)
+    return made
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing: it needs no event loop."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("it waits for something")
 
 
 def _first_run(state: State, desired: Mapping[str, DesiredJob], request: PlanRequest) -> bool:
@@ -158,6 +228,9 @@ async def plan_with(
     if client is not None:
         client.secrets = client.secrets.joined(hidden(settings, desired, state))
     if client is not None and request.refresh:
+        from reconciler.identities import content_drift
+        from reconciler.observe import last_seen, observe
+
         observed = await observe(client, in_flight(state.jobs), last_seen(state.jobs))
         new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
         if _first_run(state, new, request):
@@ -194,6 +267,8 @@ async def plan_with(
 
 async def _foreseen(client: Client, made: Plan, state: State) -> tuple[str, ...]:
     """A warning for each job that the platform would refuse, for which another one is to be cancelled."""
+    from reconciler.foresight import Foresight, tells_files
+
     foresight = Foresight(tells_files(state))
     notes = []
     for action in made.actions:
@@ -254,6 +329,9 @@ async def _find(
 
     Raises `PlatformError`.
     """
+    from reconciler.observe import identical
+    from reconciler.transfer import as_sent
+
     listed: dict[str, list[ObservedJob]] = {}
     try:
         async for job in client.jobs():

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from reconciler.address import Address
-from reconciler.backends import Snapshot, beside
+from reconciler.address import Address, beside
+from reconciler.backends import Snapshot
 from reconciler.durable import make_folder, read_file, replace_file
 from reconciler.errors import PlanRefused, StateError
 from reconciler.job import State

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.address import Address
-from reconciler.backends import Hold, Snapshot, open_store
-from reconciler.client import Client
+from reconciler.cache import Cache
 from reconciler.connect import LOCAL
 from reconciler.errors import StateError, StateLocked
 from reconciler.job import DesiredJob, JsonObject, State
-from reconciler.journal import Header, Leftover, parse_journal, parse_late
 from reconciler.reconcile.settings import Settings
-from reconciler.reconcile.withdrawing import withdraw
-from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted, fold, merge
 from reconciler.secrets import Secrets
-from reconciler.settle import settle
-from reconciler.state import new_state, parse_state
+from reconciler.state import look, new_state, parse_state, read_bytes
+
+if TYPE_CHECKING:
+    from reconciler.backends import Hold, Snapshot
+    from reconciler.client import Client
+    from reconciler.journal import Leftover
+    from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted
 
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
@@ -29,7 +32,20 @@ def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
     return _parsed(settings, str(store), store.snapshot())
 
 
+def look_at_record(settings: Settings) -> tuple[State | None, Leftover | None]:
+    """As `read_record`, for those who only look. The records of the state must not be written."""
+    if settings.address is not None:
+        return read_record(settings)
+    data = read_bytes(settings.state)
+    state = None if data is None else look(data, settings.state, settings.cache and Cache(settings.cache))
+    if os.path.lexists(settings.journal) or (state is not None and state.endpoint != settings.endpoint):
+        return read_record(settings)
+    return state, None
+
+
 def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | None, Leftover | None]:
+    from reconciler.journal import Header, Leftover, parse_journal, parse_late
+
     state = None if taken.state is None else parse_state(taken.state, where)
     ours = state
     if state is not None and state.endpoint != settings.endpoint:
@@ -39,7 +55,7 @@ def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | No
                 "but jobs that have ended are not looked for there"
             )
             raise StateError(f"the state {where} belongs to {state.endpoint}, not {settings.endpoint}", hint)
-        ours = state.model_copy(update={"endpoint": settings.endpoint})
+        ours = _at_endpoint(state, settings)
     journal = str(settings.journal) if settings.address is None else where
     leftover = parse_journal(taken.journal, journal, ours)
     late = tuple(entry for data in taken.late for entry in parse_late(data, journal, ours))
@@ -53,6 +69,8 @@ def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | No
 
 def read_other(settings: Settings, place: Path | Address) -> State | None:
     """The state of another environment. Raises `StateError`."""
+    from reconciler.backends import open_store
+
     address = place if isinstance(place, Address) else None
     store = open_store(address, settings.state if address else Path(str(place)), settings.root, settings.environ)
     data = store.snapshot().state
@@ -61,8 +79,22 @@ def read_other(settings: Settings, place: Path | Address) -> State | None:
 
 def folded_record(state: State | None, leftover: Leftover | None, settings: Settings) -> Folded:
     """The record with what an interrupted run left in the journal; a new state when there is none."""
-    base = state.model_copy(update={"endpoint": settings.endpoint}) if state else new_state(settings.endpoint)
+    from reconciler.record import fold, merge
+
+    base = _at_endpoint(state, settings) if state else new_state(settings.endpoint)
     return merge(base, leftover.entries, leftover.late) if leftover else fold(base, ())
+
+
+def as_left(state: State | None, leftover: Leftover | None, settings: Settings) -> tuple[State, tuple[Intent, ...]]:
+    """As `folded_record`: the state, and the intents whose outcome is not known."""
+    if leftover is None and state is not None:
+        return (state if state.endpoint == settings.endpoint else _at_endpoint(state, settings)), ()
+    folded = folded_record(state, leftover, settings)
+    return folded.state, folded.unresolved
+
+
+def _at_endpoint(state: State, settings: Settings) -> State:
+    return state.model_copy(update={"endpoint": settings.endpoint})
 
 
 @dataclass(slots=True)
@@ -88,6 +120,8 @@ class Session:
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Fold `entries`, outcomes of open intents among them, and save."""
+        from reconciler.record import fold
+
         folded = fold(self.state, [*self.intents, *entries])
         self.intents = folded.unresolved
         self.save(folded.state)
@@ -106,6 +140,8 @@ async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIt
                 client.only_while(hold.may_send)
             session = Session(settings, client, folded.state, state, {}, folded.unresolved, hold, hold.notes)
             if folded.strays:
+                from reconciler.reconcile.withdrawing import withdraw
+
                 session.state, told = await withdraw(client, folded)
                 session.notes += told
             if leftover is not None:
@@ -125,6 +161,8 @@ async def _after_loss(settings: Settings, client: Client, lost: StateLocked) -> 
     """The lock went to another run while this one worked. If that one made a job that this one had made as well, ours
     is withdrawn at once, and `lost` says so. If it has not yet, the next run sees to it.
     """
+    from reconciler.reconcile.withdrawing import withdraw
+
     try:
         state, leftover = read_record(settings)
         _, told = await withdraw(client, folded_record(state, leftover, settings))
@@ -158,6 +196,8 @@ def open_names(intents: Sequence[Intent]) -> dict[str, str]:
 
 async def settle_open(session: Session) -> list[Submitted | NotSubmitted]:
     """Find out about the open intents, save what is known now, and say why the rest is not."""
+    from reconciler.settle import settle
+
     settings = session.settings
     settled = await settle(
         session.client,
@@ -184,6 +224,8 @@ def unknown_hint(name: str) -> str:
 
 def _note(entry: Submitted | NotSubmitted) -> str:
     """What a settlement found, for people: an interruption that went well is worth a line."""
+    from reconciler.record import Submitted
+
     if isinstance(entry, Submitted):
         return f"{entry.name}: the answer to its submission was lost; found its job {entry.job_id} on the platform"
     return f"{entry.name}: its submission did not reach the platform; {entry.reason}"

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reconciler.address import Address
-from reconciler.backends import Store, beside, open_store
-from reconciler.client import Client
+from reconciler.address import Address, beside
 from reconciler.client.patience import Timing
 from reconciler.connect import connect
 from reconciler.job import timestamp
+
+if TYPE_CHECKING:
+    from reconciler.backends import Store
+    from reconciler.client import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,14 @@ class Settings:
     """The environment of the process: what `${{ env.NAME }}` in specs stands for."""
     policies: Mapping[str, Any] = field(default_factory=dict)
     """What `reconcile` in specs is laid over."""
+    cache: Path | None = None
+    """The folder with what specs said in earlier runs; None remembers nothing."""
     timing: Timing = Timing()
 
     def store(self) -> Store:
         """Where the record lies. Raises `UsageError` when it cannot be used here."""
+        from reconciler.backends import open_store
+
         return open_store(self.address, self.state, self.root, self.environ, self.lease)
 
     @property

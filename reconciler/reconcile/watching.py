@@ -13,6 +13,7 @@ from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
+from reconciler.facts import in_flight, left_to_finish
 from reconciler.globs import expand, not_recorded, one_name
 from reconciler.job import (
     FailureLog,
@@ -26,7 +27,7 @@ from reconciler.job import (
     Upload,
     parse_time,
 )
-from reconciler.observe import in_flight, last_seen, left_to_finish, observe, watch
+from reconciler.observe import last_seen, observe, watch
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import Location
 from reconciler.load import load
-from reconciler.resolve import WrittenSpec, resolve
+from reconciler.resolve import WrittenSpec, read, resolve
 from reconciler.spec import JobSpec
 from reconciler.yaml12 import parse
 
@@ -48,7 +48,7 @@ SPECS = st.fixed_dictionaries(
 
 
 def fingerprint_of(value: Any) -> str:
-    jobs, faults = resolve([WrittenSpec(JobSpec.model_validate(value), value, Location("a.yaml", 1, 1), {})])
+    jobs, faults = resolve([read(WrittenSpec(JobSpec.model_validate(value), value, Location("a.yaml", 1, 1), {}))])
     assert not faults
     (job,) = jobs.values()
     return job.fingerprint

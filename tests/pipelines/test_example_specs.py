@@ -59,7 +59,7 @@ def test_each_spec_fits_its_pipeline(document: dict[str, Any]) -> None:
 def test_the_tool_itself_finds_no_fault_in_them() -> None:
     loaded = load([SPECS], root=SPECS.parent)
     assert loaded.diagnostics == ()
-    assert {written.spec.name for written in loaded.specs} == {document["name"] for document in DOCUMENTS}
+    assert {read.job.name for read in loaded.specs} == {document["name"] for document in DOCUMENTS}
 
 
 def test_the_service_takes_the_pipelines() -> None:

@@ -11,7 +11,8 @@ from http_server import Answer, Request, answer, reset, talk
 from nouns import desired, recorded
 
 from reconciler import identities
-from reconciler.identities import Identities, content_drift, literal_files, to_compare
+from reconciler.facts import to_compare
+from reconciler.identities import Identities, content_drift, literal_files
 from reconciler.job import PlatformFile, Upload
 
 pytestmark = pytest.mark.network

@@ -58,7 +58,7 @@ def told(loaded: Loaded) -> list[tuple[str, str]]:
 
 
 def names(loaded: Loaded) -> list[str]:
-    return [written.spec.name for written in loaded.specs]
+    return [spec.job.name for spec in loaded.specs]
 
 
 def snapshot(folder: Path, content: Any = None, name: str = "demo.json", **changes: Any) -> None:
@@ -123,7 +123,7 @@ def test_a_folder_is_walked_and_what_is_hidden_is_not(folder: Path) -> None:
     loaded = read(folder)
     assert names(loaded) == ["a", "b", "c"]
     assert told(loaded) == []
-    assert [str(w.location) for w in loaded.specs][2] == "specs/deep/er/c.json:1:1"
+    assert [str(s.job.location) for s in loaded.specs][2] == "specs/deep/er/c.json:1:1"
 
 
 def test_an_empty_folder_is_a_fault(folder: Path) -> None:
@@ -270,14 +270,14 @@ def test_a_local_file_becomes_an_upload_named_by_its_content(folder: Path) -> No
     (folder.parent / "copy.csv").write_text("a,b\n")
     loaded = with_paths(folder, "my data.csv", "./my data.csv", "../copy.csv", "my data.csv")
     assert told(loaded) == []
-    uploads = loaded.specs[0].uploads
+    uploads = loaded.specs[0].files
     assert uploads["my data.csv"] == uploads["./my data.csv"]
     (first,), (copy,) = uploads["my data.csv"], uploads["../copy.csv"]
     assert (first.path, first.num_bytes, first.media_type) == ("specs/my data.csv", 4, "text/csv")
     assert first.file_id == f"my_data.{first.digest.removeprefix('sha256:')[:16]}.csv"
     assert copy.digest == first.digest
     (folder / "my data.csv").write_text("a,c\n")
-    assert with_paths(folder, "my data.csv").specs[0].uploads["my data.csv"][0].file_id != first.file_id
+    assert with_paths(folder, "my data.csv").specs[0].files["my data.csv"][0].file_id != first.file_id
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from nouns import recorded
 
 from reconciler.client import Client, Transport
 from reconciler.errors import PlatformError
+from reconciler.facts import in_flight
 from reconciler.job import Gone, Observation, Seen, Unreachable, parse_time
-from reconciler.observe import in_flight, observe, output_names, watch
+from reconciler.observe import observe, output_names, watch
 
 
 def job_id(request: Request) -> str:

@@ -13,7 +13,7 @@ from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, Gone, Seen, Unreachable
 from reconciler.plan import make_plan
 from reconciler.record import Adopted, Intent, Moved, Protected, Submitted, fold
-from reconciler.resolve import WrittenSpec, resolve
+from reconciler.resolve import WrittenSpec, read, resolve
 from reconciler.spec import JobSpec
 
 IN_FLIGHT = ["PENDING", "ADMITTED", "RUNNING", "PREEMPTED", "SOMETHING_NEW"]
@@ -150,7 +150,7 @@ def test_it_is_no_part_of_the_fingerprint() -> None:
     def resolved(**policy: Any) -> DesiredJob:
         raw = {"name": "a", "pipeline_type": "batch", "pipeline_key": "k", "reconcile": policy}
         written = WrittenSpec(JobSpec.model_validate(raw), raw, Location("specs/a.yaml", 1), {})
-        return resolve([written])[0]["a"]
+        return resolve([read(written)])[0]["a"]
 
     assert resolved(protect=True).policy.protect
     assert not resolved(protect=False).policy.protect

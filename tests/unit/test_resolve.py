@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
 
 from reconciler.check import Checker
-from reconciler.errors import Location
-from reconciler.job import Policy, Upload
+from reconciler.errors import Diagnostic, Location
+from reconciler.job import DesiredJob, Policy, Upload
 from reconciler.pipeline import Pipeline
-from reconciler.resolve import Taken, WrittenSpec, fingerprint, open_versions, resolve
+from reconciler.resolve import Taken, WrittenSpec, fingerprint, open_versions, read
+from reconciler.resolve import resolve as resolve_read
 from reconciler.spec import JobSpec
+
+
+def resolve(
+    specs: Iterable[WrittenSpec], invalid: Collection[str] = ()
+) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
+    return resolve_read(map(read, specs), invalid)
+
 
 BASE = {"name": "a", "pipeline_type": "batch", "pipeline_key": "k"}
 
@@ -191,11 +200,11 @@ def test_an_output_of_a_pipeline_that_is_not_known_may_be_there() -> None:
 def test_a_version_that_is_left_open_is_a_warning_once_a_file() -> None:
     other = dataclasses.replace(written(name="z"), location=Location("specs/b.yaml", 1, 1))
     specs = [written(1, name="p", pipeline_version="1"), written(5, name="q"), written(9, name="r"), other]
-    found = open_versions([dataclasses.replace(spec, pipeline=SNAPSHOT) for spec in specs])
+    found = open_versions([read(dataclasses.replace(spec, pipeline=SNAPSHOT)) for spec in specs])
     assert [(str(d.location), d.severity) for d in found] == [
         ("specs/a.yaml:5:1", "warning"),
         ("specs/b.yaml:1:1", "warning"),
     ]
     assert found[0].hint == "write pipeline_version: 1.1"
-    assert "pipelines list" in (open_versions([written()])[0].hint or "")
-    assert open_versions([specs[0]]) == []
+    assert "pipelines list" in (open_versions([read(written())])[0].hint or "")
+    assert open_versions([read(specs[0])]) == []
