@@ -18,6 +18,7 @@ from reconciler.cli.options import Options, common
 from reconciler.cli.output import use_colour
 from reconciler.cli.reading import explain
 from reconciler.cli.rendering import render
+from reconciler.cli.running import run as run_
 from reconciler.cli.service import pipelines, schema, serve
 from reconciler.cli.starting import init
 from reconciler.cli.surgery import state
@@ -70,6 +71,7 @@ for command in (
     schema,
     pipelines,
     init,
+    run_,
     serve,
 ):
     cli.add_command(command)

@@ -18,7 +18,7 @@ from reconciler.client import Client
 from reconciler.config import FILE, elsewhere
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, UsageError
-from reconciler.facts import Facts, PlanOptions
+from reconciler.facts import Facts, Pause, PlanOptions
 from reconciler.foresight import Foresight, tells_files
 from reconciler.guards import GUARDS, Guard
 from reconciler.identities import content_drift, to_compare
@@ -53,6 +53,8 @@ class PlanRequest:
     """Limits that were typed for this plan, as they were written: they go with it when it is saved."""
     typed: tuple[str, ...] = ()
     """The command line; what overrides the refusal of an emptied folder adds to it."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Jobs that are not to be submitted for some time, by name."""
 
 
 def read_specs(settings: Settings, paths: Sequence[Path]) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
@@ -179,6 +181,7 @@ async def plan_with(
         settings.now(),
         latest=versions.today,
         reviewed=versions.reviewed,
+        pauses=request.pauses,
     )
     made = make_plan(
         facts,
