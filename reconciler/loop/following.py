@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,17 +84,32 @@ class Clone:
         """
         self._hold()
         await self._begin()
-        refspec = f"+refs/heads/{self.branch}:{_TIP}"
         quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--depth=1", "--force")
-        await self._git("fetch", *quiet, "--", self.url, refspec)
-        commit = await self._git("rev-parse", "--verify", f"{_TIP}^{{commit}}")
-        kept = (await self._git("ls-tree", "-r", "--name-only", commit, "--", KEPT)).splitlines()
+        try:
+            await self._git("fetch", *quiet, "--", self.url, f"+refs/heads/{self.branch}:{_TIP}")
+        except FetchFailed:
+            with self._anew_if_it_fails():  # it may be the clone that is broken, and not the server
+                await self._git("fsck", "--connectivity-only", "--no-dangling")
+            raise
+        with self._anew_if_it_fails():
+            commit = await self._git("rev-parse", "--verify", f"{_TIP}^{{commit}}")
+            kept = (await self._git("ls-tree", "-r", "--name-only", commit, "--", KEPT)).splitlines()
         if touched := [path for path in kept if path != f"{KEPT}/.gitignore"]:
             hint = f"the loop keeps its state in {KEPT}/ itself: 'git rm -r --cached {KEPT}' in the branch"
             raise FetchFailed(f"the commit {commit[:12]} has {one_line(touched[0], 100)}", hint)
-        await self._git("checkout", "--quiet", "--force", "--no-recurse-submodules", "-B", self.branch, commit)
-        await self._git("clean", "-ffdxq", f"--exclude=/{KEPT}/")
+        with self._anew_if_it_fails():
+            await self._git("checkout", "--quiet", "--force", "--no-recurse-submodules", "-B", self.branch, commit)
+            await self._git("clean", "-ffdxq", f"--exclude=/{KEPT}/")
         return commit
+
+    @contextlib.contextmanager
+    def _anew_if_it_fails(self) -> Iterator[None]:
+        """What git cannot do without a server it cannot do with this clone: the next round makes another one."""
+        try:
+            yield
+        except FetchFailed:
+            shutil.rmtree(self.folder / ".git", ignore_errors=True)
+            raise
 
     def refuse(self, state: Path) -> None:
         """Raises `UsageError` when the state lies where a checkout would remove it."""
