@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -253,5 +254,9 @@ def _logging(log: Log) -> Iterator[None]:
 
 
 def _to_stderr(line: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it any more: that must not end the loop
+    try:
         click.echo(line, err=True)
+    except BrokenPipeError:  # nobody reads it any more: that must not end the loop
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:
+        pass  # a full disk may have room again

@@ -46,8 +46,13 @@ def test_pauses_double_up_to_the_longest(failures: int, longest: float, seconds:
     assert pause_after(failures, longest) == seconds
 
 
-def planned(want: DesiredJob, pauses: dict[str, Pause], now: datetime | None = NOW, **jobs: RecordedJob) -> Action:
-    made = make_plan(Facts({want.name: want}, state(**jobs), now=now, pauses=pauses))
+def planned(
+    want: DesiredJob,
+    pauses: dict[str, Pause],
+    now: datetime | None = NOW,
+    jobs: dict[str, RecordedJob] | None = None,
+) -> Action:
+    made = make_plan(Facts({want.name: want}, state(**(jobs or {})), now=now, pauses=pauses))
     assert not made.refusals
     return made.actions[0]
 
@@ -66,17 +71,17 @@ def paused(want: DesiredJob) -> dict[str, Pause]:
 )
 def test_what_failed_is_left_alone_until_its_time_has_come(jobs: dict[str, RecordedJob], otherwise: str) -> None:
     want = desired("a", 2)
-    assert planned(want, {}, **jobs).action == otherwise
-    action = planned(want, paused(want), **jobs)
+    assert planned(want, {}, jobs=jobs).action == otherwise
+    action = planned(want, paused(want), jobs=jobs)
     assert (action.action, action.request, action.cancels, action.changes) == ("keep", None, False, ())
     assert "not before 2026-04-14T10:01:00Z: HTTP 400: bad parameter" in action.reason
-    assert planned(want, paused(want), NOW + minutes(1), **jobs).action == otherwise
+    assert planned(want, paused(want), NOW + minutes(1), jobs).action == otherwise
 
 
 def test_a_retry_that_was_refused_waits_as_well() -> None:
     want = desired("a", 1, attempts=3)
-    assert planned(want, {}, a=recorded("FAILED", 1)).action == "retry"
-    assert planned(want, paused(want), a=recorded("FAILED", 1)).action == "keep"
+    assert planned(want, {}, jobs={"a": recorded("FAILED", 1)}).action == "retry"
+    assert planned(want, paused(want), jobs={"a": recorded("FAILED", 1)}).action == "keep"
 
 
 def test_a_spec_that_has_changed_is_tried_at_once() -> None:
@@ -90,7 +95,7 @@ def test_without_a_clock_nothing_waits() -> None:
 
 def test_what_is_no_submission_never_waits() -> None:
     want = desired("a", 1)
-    up_to_date = planned(want, paused(want), a=recorded("COMPLETED", 1))
+    up_to_date = planned(want, paused(want), jobs={"a": recorded("COMPLETED", 1)})
     assert (up_to_date.action, up_to_date.reason) == ("keep", "up to date")
 
 

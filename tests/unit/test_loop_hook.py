@@ -56,7 +56,7 @@ def test_the_example_of_githubs_documentation_holds() -> None:
     ],
 )
 def test_what_is_not_the_proof_does_not_hold(headers: dict[str, str]) -> None:
-    assert not holds(**headers)
+    assert not holds(b"Hello, World!", **headers)
 
 
 def test_a_body_that_was_changed_does_not_hold() -> None:
