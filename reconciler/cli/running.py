@@ -121,7 +121,10 @@ def _as_they_are(options: Options, path: str | None, how: Mapping[str, Any]) -> 
     from reconciler.facts import PlanOptions
     from reconciler.reconcile import PlanRequest
 
-    settings = options.settings("run")
+    try:
+        settings = options.settings("run")
+    except FileNotFoundError as error:
+        raise UsageError("the folder that the loop was started in is gone", "start it anew") from error
     limits, typed = limits_in_force(how, {})
     program, *words = retyped("apply")
     command = (program, "-C", str(settings.root), *words) if how["repository"] else (program, *words)

@@ -61,7 +61,8 @@ class Telling:
             if made.error is not None:
                 self._once("standby", [made.error.message], made.number, "info")
             return
-        self._standing.pop("standby", None)
+        if self._standing.pop("standby", None):
+            self.log.line("info", "leader", "this loop leads now")
         self._details(made)
         self._changes(made)
         level = _LEVELS.get(made.result, "error" if made.result not in WORKED else "warning")
@@ -99,7 +100,6 @@ class Telling:
             self._once("fault", errors, number, "error")
         if made.plan is not None:
             self._once("warning", made.plan.warnings, number, "warning")
-            self._once("refusal", [r.reason for r in made.plan.refusals], number, "error")
 
     def _once(self, event: str, texts: Iterable[str], number: int, level: Level) -> None:
         """Those of the texts that were not told the last time."""
@@ -173,13 +173,14 @@ def _round_text(made: Round) -> str:
     head = f"round {made.number} {made.result.replace('_', ' ')} in {made.seconds:.1f} s ({made.trigger})"
     told = [f"{count:,} {outcome}" for outcome, count in sorted(Counter(o.outcome for o in made.outcomes).items())]
     if made.plan is not None and made.result in WORKED:
-        told.append(f"{sum(a.unchanged for a in made.plan.actions):,} unchanged")
+        unchanged = sum(a.unchanged and a.name not in made.held for a in made.plan.actions)
+        told += [f"{unchanged:,} unchanged"] if unchanged else []
     if made.held:
         told.append(f"{len(made.held):,} held back")
     if made.unobserved:
         told.append(f"{plural(made.unobserved, 'job')} not observed")
     if made.error is not None:
-        told.append(made.error.message + (f"; {made.error.hint}" if made.error.hint else ""))
+        told.append("; ".join([made.error.message, *made.error.details, *filter(None, [made.error.hint])]))
     if made.commit:
         told.append(f"commit {made.commit[:12]}")
     return f"{head}: {', '.join(told)}" if told else head

@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reconciler.errors import UsageError
 from reconciler.loop.health import Health
@@ -30,6 +31,8 @@ LONGEST = 25 * 1024 * 1024
 _PATIENCE = 20.0
 """Seconds for that body."""
 _AT_A_TIME = 64
+_LIFE = 60.0
+"""Seconds that a connection may last: one that says nothing must not take the place of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,18 @@ def is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(str(listener.getsockname()[0]).partition("%")[0]).is_loopback
 
 
+class _Connection(H11Protocol):
+    """A connection with an end."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._end = self.loop.call_later(_LIFE, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
+
+
 @contextlib.contextmanager
 def served(web: Web, listener: socket.socket) -> Iterator[None]:
     """Answer for the length of the block, in a thread."""
@@ -134,6 +149,7 @@ def served(web: Web, listener: socket.socket) -> Iterator[None]:
         access_log=False,
         lifespan="off",
         ws="none",
+        http=_Connection,
         limit_concurrency=_AT_A_TIME,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=2,

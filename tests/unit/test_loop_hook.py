@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ import httpx
 import pytest
 
 from reconciler.errors import UsageError
+from reconciler.loop import web
 from reconciler.loop.health import Health
 from reconciler.loop.hook import Proof
 from reconciler.loop.metrics import Metrics
@@ -116,8 +119,8 @@ class Asked:
 def asked() -> Asked:
     clock, count = [0.0], list[None]()
     health, metrics = Health(600, lambda: clock[0]), Metrics()
-    web = Web(health, metrics, lambda: count.append(None), SECRET)
-    return Asked(Client(web), health, metrics, clock, count)
+    answers = Web(health, metrics, lambda: count.append(None), SECRET)
+    return Asked(Client(answers), health, metrics, clock, count)
 
 
 def test_a_signed_push_asks_for_a_round(asked: Asked) -> None:
@@ -149,8 +152,8 @@ def test_a_body_without_end_is_cut_off(asked: Asked) -> None:
 
 
 def test_without_a_secret_there_is_no_hook() -> None:
-    web = Web(Health(600), Metrics(), lambda: None)
-    assert Client(web).post("/hook", headers={"Authorization": "Bearer "}).status_code == 404
+    answers = Web(Health(600), Metrics(), lambda: None)
+    assert Client(answers).post("/hook", headers={"Authorization": "Bearer "}).status_code == 404
 
 
 def test_a_loop_that_does_not_move_is_not_healthy(asked: Asked) -> None:
@@ -204,6 +207,19 @@ def test_metrics_tell_rounds_and_who_leads(asked: Asked) -> None:
     text = asked.client.get("/metrics").text
     assert 'reconciler_rounds_total{result="standby"} 1.0' in text
     assert 'reconciler_build_info{version="' in text
+
+
+@pytest.mark.network
+def test_a_connection_that_says_nothing_is_closed_and_others_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_LIFE", 0.3)
+    listener = web.bind("127.0.0.1", 0)
+    address = ("127.0.0.1", listener.getsockname()[1])
+    with web.served(Web(Health(600), Metrics(), lambda: None), listener), socket.create_connection(address) as silent:
+        silent.settimeout(30)
+        silent.sendall(b"GET /healthz HT")
+        assert httpx.get(f"http://127.0.0.1:{address[1]}/healthz", trust_env=False).text == "ok\n"
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
 
 
 @pytest.mark.parametrize(
