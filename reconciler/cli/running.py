@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from reconciler.loop.telling import Telling
     from reconciler.reconcile import PlanRequest, Settings
 
+_LOCK_TIMEOUT = 10.0
+"""Seconds that a round waits for the lock at least: most commands of people are over by then."""
 _CHECKOUT = Path(".reconciler", "checkout")
 _SECRET = "RECONCILER_HOOK_SECRET"  # noqa: S105 - the name of a variable
 
@@ -125,6 +128,7 @@ def _as_they_are(options: Options, path: str | None, how: Mapping[str, Any]) -> 
         settings = options.settings("run")
     except FileNotFoundError as error:
         raise UsageError("the folder that the loop was started in is gone", "start it anew") from error
+    settings = replace(settings, lock_timeout=max(settings.lock_timeout, _LOCK_TIMEOUT))
     limits, typed = limits_in_force(how, {})
     program, *words = retyped("apply")
     command = (program, "-C", str(settings.root), *words) if how["repository"] else (program, *words)
@@ -149,10 +153,13 @@ def _follow(options: Options, how: Mapping[str, Any]) -> Folder | Clone:
         if how["checkout"] is not None:
             raise UsageError("--checkout is for a clone, and there is no --repository")
         return Folder()
-    folder = Path(how["checkout"] or _CHECKOUT).absolute()
-    clone = Clone(folder, how["repository"], how["branch"])
+    # What was typed is seen from where the loop was started.
+    folder, url = Path(how["checkout"] or _CHECKOUT).absolute(), how["repository"]
+    if Path(url).is_dir():
+        url = str(Path(url).absolute())
+    clone = Clone(folder, url, how["branch"])
     if options.state is not None and not re.match(r"[a-z0-9+]{2,}:", options.state):
-        options.state = str(Path(options.state).absolute())  # as it was typed: seen from where the loop was started
+        options.state = str(Path(options.state).absolute())
     try:
         if how["checkout"] is None:
             ignore_in_git(Path(".reconciler"))

@@ -16,6 +16,8 @@ from reconciler.signals import Stop
 
 STANDBY = 5.0
 """Seconds after which a loop that stands by looks again whether it may lead."""
+LOCKED = 60.0
+"""Seconds after which a round is made up for that found people at work on the state."""
 _JITTER = 0.1
 
 
@@ -97,6 +99,8 @@ class Loop:
         self._outages = self._outages + 1 if made.result == "unavailable" else 0
         if made.result == "standby":
             return min(regular, STANDBY), "standby"
+        if made.result == "locked":
+            return min(regular, LOCKED), "locked"
         if self._outages:
             return max(regular, pause_after(self._outages, LONGEST_PLATFORM)), "backoff"
         now = self.rounds.now()

@@ -13,7 +13,7 @@ from reconciler.errors import SpecError
 from reconciler.job import JobStatus
 from reconciler.loop.rounds import RESULTS, WORKED, Round
 
-_TRIGGERS = ("start", "interval", "backoff", "standby", "signal", "hook")
+_TRIGGERS = ("start", "interval", "backoff", "standby", "locked", "signal", "hook")
 _OUTCOMES = ("done", "failed", "unknown")
 _OTHER = "other"
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -69,7 +69,7 @@ class Metrics:
         self._leader.set(leader)
         self._triggers.labels(made.trigger).inc()
         self._rounds.labels(made.result).inc()
-        if made.result == "standby":
+        if made.result in ("standby", "locked"):
             return
         self._seconds.observe(made.seconds)
         ended = made.ended.timestamp() if made.ended else 0.0

@@ -217,7 +217,7 @@ def test_it_follows_a_repository(scene: Scene, tmp_path: Path) -> None:
     git("init", "--quiet", "--bare", "--initial-branch=main", str(bare), folder=tmp_path)
     git("clone", "--quiet", str(bare), str(desk), folder=tmp_path)
     first = push("a")
-    scene.start("--interval", "1s", "--repository", str(bare), "--checkout", "clone")
+    scene.start("--interval", "1s", "--repository", "../origin.git", "--checkout", "clone")
     until(lambda: scene.told("round", result="done", commit=first))
     push("b")
     until(lambda: scene.on_platform() == Counter("ab"))

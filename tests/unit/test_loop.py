@@ -460,9 +460,11 @@ def test_between_rounds_people_work_on_the_state_by_hand(tmp_path: Path) -> None
 def test_while_somebody_holds_the_state_a_round_is_left_out(tmp_path: Path) -> None:
     async def play(it: Scene) -> None:
         it.write("a")
+        it.loop.interval = 3600.0
         async with open_session(it.read()[0]):
             await it.run(nothing)
         assert it.results() == ["locked", "locked"]
+        assert it.rests == [60.0, 60.0]
         await it.run(loop=it.another())
         assert it.results()[-1] == "done"
 
