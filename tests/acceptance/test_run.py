@@ -198,6 +198,18 @@ def test_a_second_loop_stands_by_and_takes_over_when_the_first_is_killed(scene: 
     assert second.wait(30) == 0
 
 
+def test_a_round_that_hangs_is_noticed(scene: Scene) -> None:
+    scene.write("a")
+    scene.start("--interval", "1s", "--hung-after", "2s")
+    until(lambda: scene.told("round", result="done"))
+    time.sleep(3)
+    assert scene.ask("/healthz") == (200, "ok\n"), "a loop that rests is well"
+    scene.fault("POST /batch/jobs 0 9 hang")
+    scene.write("b")
+    until(lambda: scene.ask("/healthz") == (503, "no progress for too long\n"))
+    assert "no progress for too long" in json.loads(scene.ask("/readyz")[1])["reasons"]
+
+
 def test_it_follows_a_repository(scene: Scene, tmp_path: Path) -> None:
     scene.env |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     bare, desk = tmp_path / "origin.git", tmp_path / "desk"
