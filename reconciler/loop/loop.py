@@ -18,6 +18,8 @@ STANDBY = 5.0
 """Seconds after which a loop that stands by looks again whether it may lead."""
 LOCKED = 60.0
 """Seconds after which a round is made up for that found people at work on the state."""
+SHORTEST = 5.0
+"""Seconds between two rounds that nobody asked for, unless the interval is shorter."""
 _JITTER = 0.1
 
 
@@ -105,5 +107,6 @@ class Loop:
             return max(regular, pause_after(self._outages, LONGEST_PLATFORM)), "backoff"
         now = self.rounds.now()
         due = self.rounds.backoff.next_due(now)
-        until = (due - now).total_seconds() if due else regular
+        # Many jobs that failed one after the other are tried again together.
+        until = max((due - now).total_seconds(), SHORTEST) if due else regular
         return (until, "backoff") if until < regular else (regular, "interval")

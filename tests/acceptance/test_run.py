@@ -161,7 +161,7 @@ def test_a_second_signal_ends_it_at_once(scene: Scene) -> None:
 def test_killed_in_the_middle_of_rounds_there_is_one_job_for_each_spec(scene: Scene) -> None:
     chance = random.Random(20261126)
     scene.fault("POST /batch/jobs 3 2 after:504\nPOST /batch/jobs 9 1 cut\nGET /batch/jobs 4 1 status:503")
-    for number in range(6):
+    for number in range(4):
         for name in range(2):
             scene.write(f"job-{number}-{name}")
         before = scene.posts()
@@ -175,7 +175,7 @@ def test_killed_in_the_middle_of_rounds_there_is_one_job_for_each_spec(scene: Sc
         loop.wait()
     scene.start("--interval", "1s")
     until(lambda: scene.told("round", result="done"))
-    wanted = Counter(f"job-{number}-{name}" for number in range(6) for name in range(2))
+    wanted = Counter(f"job-{number}-{name}" for number in range(4) for name in range(2))
     assert scene.on_platform() == wanted
 
 
