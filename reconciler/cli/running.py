@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -146,6 +145,7 @@ def _as_they_are(options: Options, path: str | None, how: Mapping[str, Any]) -> 
 
 def _follow(options: Options, how: Mapping[str, Any]) -> Folder | Clone:
     """What the loop follows. A clone becomes the working directory: there `reconciler.yaml`, specs and state are."""
+    from reconciler.address import is_address
     from reconciler.connect import ignore_in_git
     from reconciler.loop.following import Clone, Folder
 
@@ -156,9 +156,9 @@ def _follow(options: Options, how: Mapping[str, Any]) -> Folder | Clone:
     # What was typed is seen from where the loop was started.
     folder, url = Path(how["checkout"] or _CHECKOUT).absolute(), how["repository"]
     if Path(url).is_dir():
-        url = str(Path(url).absolute())
+        url = str(Path(url).resolve())
     clone = Clone(folder, url, how["branch"])
-    if options.state is not None and not re.match(r"[a-z0-9+]{2,}:", options.state):
+    if options.state is not None and not is_address(options.state):
         options.state = str(Path(options.state).absolute())
     try:
         if how["checkout"] is None:

@@ -242,9 +242,40 @@ def test_it_follows_a_repository(scene: Scene, tmp_path: Path) -> None:
     until(lambda: scene.told("round", result="done", commit=forced))
     assert scene.on_platform() == Counter("abc"), "the spec of b is gone; without --prune its job goes on"
     state = json.loads((scene.folder / "clone/.reconciler/state.json").read_text())
+    assert git("config", "remote.origin.url", folder=scene.folder / "clone") == str(bare)
     assert state["jobs"]["c"]["source"]["commit"] == forced
     assert state["jobs"]["c"]["source"]["branch"] == "main"
     assert state["jobs"]["c"]["source"]["dirty"] is False
+
+
+def test_loops_on_two_machines_share_a_state_at_a_ref(scene: Scene, tmp_path: Path) -> None:
+    """Each has a clone of its own, and so a lead of its own: the lease of the state keeps their rounds apart."""
+    scene.env |= {
+        f"GIT_{who}_{what}": "ann@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    bare, desk = tmp_path / "origin.git", tmp_path / "desk"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare], check=True)
+    subprocess.run(["git", "clone", "--quiet", bare, desk], check=True, stderr=subprocess.DEVNULL)
+
+    def push(name: str) -> None:
+        scene.write(name, desk)
+        for words in ("add specs", f"commit --quiet --message {name}", "push --quiet origin HEAD:main"):
+            subprocess.run(["git", *words.split()], cwd=desk, env=scene.env, check=True)
+
+    push("a")
+    for number in "12":
+        where = ("--repository", str(bare), "--checkout", f"clone{number}", "--state", "git:")
+        scene.start("--interval", "2s", *where, log=f"log{number}")
+    until(lambda: scene.told("round", "log1", result="done") and scene.told("round", "log2", result="done"))
+    push("b")
+    push("c")
+    until(lambda: scene.on_platform() == Counter("abc"))
+    before = [len(scene.told("round", log, result="done")) for log in ("log1", "log2")]
+    until(lambda: all(len(scene.told("round", f"log{n}", result="done")) > before[n - 1] for n in (1, 2)))
+    assert scene.on_platform() == Counter("abc")
+    scene.loops[0].kill()
+    push("d")
+    until(lambda: scene.on_platform() == Counter("abcd"), seconds=120)
 
 
 @pytest.mark.parametrize(
