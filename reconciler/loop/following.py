@@ -162,8 +162,9 @@ class Clone:
             raise FetchFailed(f"the clone in {self.folder} cannot be used: {error.strerror}") from error
         if not (repository / "HEAD").exists():
             await self._git("init", "--quiet", f"--initial-branch={self.branch}", "--template=")
-        # What is recorded of a job links to it, and a state at a ref (git:) lies there.
-        await self._git("config", "remote.origin.url", self.url)
+        with self._anew_if_it_fails():
+            # What is recorded of a job links to it, and a state at a ref (git:) lies there.
+            await self._git("config", "remote.origin.url", self.url)
 
     async def _git(self, *arguments: str) -> str:
         """What git prints. Raises `FetchFailed`."""
