@@ -7,7 +7,7 @@ RESULTS := .reconciler/results
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
-	test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action
+	test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action lock
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -126,6 +126,11 @@ schemas: .venv/installed  ## Write the committed schemas and pipeline snapshots 
 	for name in spec config plan state explanation; do $(RUN) schema $$name > schemas/$$name.schema.json; done
 	$(RUN) schema service > schemas/service.openapi.json
 	$(RUN) --endpoint local pipelines pull
+
+lock: .venv/developing  ## Write requirements.lock anew: what the container is made of, with hashes (UPGRADE=--upgrade for newer versions)
+	CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --extra service --all-build-deps --generate-hashes --allow-unsafe \
+		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options $(UPGRADE) \
+		--output-file requirements.lock pyproject.toml
 
 conformance: .venv/developing  ## The service against its OpenAPI document, bad clients, full disks, a busy day (minutes)
 	$(BIN)/python -m pytest -m 'slow and not browser' tests/service tests/pipelines \

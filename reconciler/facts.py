@@ -38,6 +38,16 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """The last tries to submit what has this fingerprint failed: there is no other one before a time."""
+
+    fingerprint: str
+    until: datetime
+    reason: str
+    """What the last one failed of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that a plan is made from."""
 
@@ -58,6 +68,8 @@ class Facts:
     """The latest version of each pipeline that the platform was asked about, by key."""
     reviewed: Mapping[str, str | None] = field(default_factory=dict)
     """What was the latest in the saved plan that is carried out, by key; None where it was not known."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Jobs that are not to be submitted for some time, by name."""
 
 
 def standing(have: RecordedJob, seen: Observation | None) -> tuple[str, bool]:

@@ -38,7 +38,7 @@ from reconciler.job import (
 )
 from reconciler.policies import Ending, again, ending
 from reconciler.text import plural
-from reconciler.waits import waiting
+from reconciler.waits import paused, waiting
 
 
 def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -> Plan:
@@ -53,7 +53,7 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
         sources = {new: old for old, new in moves.items()}
         names = [n for n in names if n in how.targets or sources.get(n) in how.targets]
     sources = {new: old for old, new in moves.items()}
-    actions = [_decide(name, facts, how, sources.get(name)) for name in names]
+    actions = [paused(_decide(name, facts, how, sources.get(name)), facts) for name in names]
     by_name = {action.name: action for action in actions}
     actions = [waiting(action, by_name, facts) for action in actions]
     return Plan(

@@ -1,4 +1,4 @@
-"""Which jobs wait for which, and whose outputs they take. Pure."""
+"""Which jobs wait for which, whose outputs they take, and which wait for a better time. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from reconciler.job import (
     JobStatus,
     RecordedJob,
     is_terminal,
+    timestamp,
 )
 from reconciler.policies import again
 from reconciler.text import one_line
@@ -35,6 +36,21 @@ def waiting(action: Action, actions: Mapping[str, Action], facts: Facts) -> Acti
     return action.model_copy(
         update={"waits_for": missing, "reason": f"{action.reason}; waits for {told}{more}"},
     )
+
+
+def paused(action: Action, facts: Facts) -> Action:
+    """`action`, but one that does nothing while the last try of it is too short a time ago.
+
+    A spec that has changed since is tried at once. Without a clock nothing waits.
+    """
+    pause = facts.pauses.get(action.name)
+    if pause is None or pause.fingerprint != action.fingerprint or action.action not in (*SUBMITS, "retry"):
+        return action
+    if facts.now is None or facts.now >= pause.until:
+        return action
+    same = action.model_dump(include={"spec_path", "line", "job_id", "status", "fingerprint", "protected", "on_remove"})
+    reason = f"{action.reason}; the last try failed, the next is not before {timestamp(pause.until)}: {pause.reason}"
+    return Action(name=action.name, action="keep", reason=reason, **same)
 
 
 def _completed(name: str, actions: Mapping[str, Action], facts: Facts) -> str | None:

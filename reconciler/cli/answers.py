@@ -49,6 +49,7 @@ Commands:
   plan       Show what apply would do, and why.
   render     Print the resolved requests: what would be submitted for...
   retry      Run jobs again that FAILED or were CANCELLED, also beyond...
+  run        Apply the specs again and again, until a signal.
   schema     Print a JSON Schema: of specs (the default), of...
   serve      Run the embedded batch service on a port of its own.
   settle     Settle submissions whose outcome is unknown.
@@ -103,6 +104,7 @@ Commands:
   plan       Show what apply would do, and why.
   render     Print the resolved requests: what would be submitted for NAME, or for every spec.
   retry      Run jobs again that FAILED or were CANCELLED, also beyond the attempts of their specs.
+  run        Apply the specs again and again, until a signal.
   schema     Print a JSON Schema: of specs (the default), of reconciler.yaml, of a plan or an...
   serve      Run the embedded batch service on a port of its own.
   settle     Settle submissions whose outcome is unknown.
@@ -128,6 +130,7 @@ COMMANDS = {'apply': 'Show the plan, ask, and carry it out.',
  'plan': 'Show what apply would do, and why.',
  'render': 'Print the resolved requests: what would be...',
  'retry': 'Run jobs again that FAILED or were...',
+ 'run': 'Apply the specs again and again, until a...',
  'schema': 'Print a JSON Schema: of specs (the...',
  'serve': 'Run the embedded batch service on a port...',
  'settle': 'Settle submissions whose outcome is unknown.',
@@ -341,6 +344,37 @@ OPTIONS = {'apply': [('--prune', 'Cancel and forget jobs whose spec is gone.'),
            ('--parallelism', 'Requests in flight.  [default: 16]'),
            ('--allow-endpoint-change', 'Let the state belong to this endpoint from now on.'),
            ('--help', 'Show this message and exit.')],
+ 'run': [('--repository', 'Follow this git repository, not the folder.'),
+         ('--branch', 'The branch of it to follow.'),
+         ('--checkout', 'Where the clone of it is kept, and worked in.  [default: .reconciler/checkout]'),
+         ('--interval', 'Time between two rounds.'),
+         ('--listen',
+          "Where /healthz, /readyz, /metrics and /hook are answered, or 'none'; port 0 takes a free one."),
+         ('--hung-after', 'How long /healthz bears no progress.'),
+         ('--log-format', 'What stderr carries.'),
+         ('--prune', 'Cancel and forget jobs whose spec is gone.'),
+         ('--adopt', 'On a first run, take over identical jobs.  [default: adopt]'),
+         ('--no-adopt', 'On a first run, take over identical jobs.  [default: adopt]'),
+         ('--allow-empty', 'Accept a folder without specs: every job is an orphan then.'),
+         ('--max-submissions',
+          'Refuse to submit more jobs than this, or than this share of those recorded.  [default: none]'),
+         ('--max-cancellations',
+          'Refuse to cancel more jobs than this, or than this share of those in flight.  [default: none]'),
+         ('--endpoint', "The platform's base URL, or 'local': the embedded service, in this process."),
+         ('--environment', 'One of the environments in reconciler.yaml.'),
+         ('--state', 'A file, or git:, s3://…, gs://…, az://…, https://…  [default: .reconciler/state.json]'),
+         ('--format',
+          'What stdout carries; text and json everywhere, the others where a command says so.  [default: '
+          'text]'),
+         ('-q', 'Neither progress nor hints on stderr.'),
+         ('--quiet', 'Neither progress nor hints on stderr.'),
+         ('-v', 'Progress on stderr, also without a terminal.'),
+         ('--verbose', 'Progress on stderr, also without a terminal.'),
+         ('--timeout', 'Patience with a platform that does not answer.  [default: 60s]'),
+         ('--lock-timeout', 'How long to wait for the lock.  [default: 0s]'),
+         ('--parallelism', 'Requests in flight.  [default: 16]'),
+         ('--allow-endpoint-change', 'Let the state belong to this endpoint from now on.'),
+         ('--help', 'Show this message and exit.')],
  'schema': [('--endpoint', "The platform's base URL, or 'local': the embedded service, in this process."),
             ('--environment', 'One of the environments in reconciler.yaml.'),
             ('--state',

@@ -20,6 +20,7 @@ _COMMANDS = {
     "plan": "changing",
     "render": "rendering",
     "retry": "byhand",
+    "run": "running",
     "schema": "service",
     "serve": "service",
     "settle": "deciding",

@@ -33,14 +33,7 @@ class LimitText(click.ParamType[str]):
         return str(value).strip()
 
 
-GUARD_OPTIONS = (
-    click.option(
-        "--unprotect",
-        "unprotect",
-        multiple=True,
-        metavar="NAME",
-        help="Let this protected job be cancelled, replaced or forgotten; can be repeated.",
-    ),
+LIMIT_OPTIONS = (
     click.option(
         "--max-cancellations",
         metavar="N|P%",
@@ -55,6 +48,16 @@ GUARD_OPTIONS = (
         envvar="RECONCILER_MAX_SUBMISSIONS",
         help="Refuse to submit more jobs than this, or than this share of those recorded.  [default: none]",
     ),
+)
+GUARD_OPTIONS = (
+    click.option(
+        "--unprotect",
+        "unprotect",
+        multiple=True,
+        metavar="NAME",
+        help="Let this protected job be cancelled, replaced or forgotten; can be repeated.",
+    ),
+    *LIMIT_OPTIONS,
 )
 
 

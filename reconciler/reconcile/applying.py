@@ -40,6 +40,8 @@ class Applied:
     approved: bool = True
     left: ReconcilerError | None = None
     notes: tuple[str, ...] = ()
+    asked: int = 0
+    """Jobs in flight that the platform was asked about, and of them those without an answer."""
     unobserved: int = 0
     failures: Mapping[str, FailureLog] = field(default_factory=dict)
     """What the platform tells about jobs that FAILED, by name, when it was asked for."""
@@ -106,6 +108,7 @@ async def apply(
             records,
             left=stop.error() or left,
             notes=session.notes,
+            asked=len(facts.observed),
             unobserved=unobserved,
             failures=failures,
             serial=session.state.serial,

@@ -17,7 +17,7 @@ from reconciler.chains import in_order
 from reconciler.config import FILE, elsewhere
 from reconciler.duplicates import CODE, duplicate_jobs
 from reconciler.errors import Diagnostic, PlatformError, SpecError, StateError, UsageError
-from reconciler.facts import Facts, PlanOptions, in_flight, known_ids, to_compare
+from reconciler.facts import Facts, Pause, PlanOptions, in_flight, known_ids, to_compare
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, Memory, diagnostic_order, load
@@ -53,6 +53,8 @@ class PlanRequest:
     """Limits that were typed for this plan, as they were written: they go with it when it is saved."""
     typed: tuple[str, ...] = ()
     """The command line; what overrides the refusal of an emptied folder adds to it."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Jobs that are not to be submitted for some time, by name."""
 
 
 Enough: TypeAlias = Callable[[str, str], bool]
@@ -252,6 +254,7 @@ async def plan_with(
         settings.now(),
         latest=versions.today,
         reviewed=versions.reviewed,
+        pauses=request.pauses,
     )
     made = make_plan(
         facts,

@@ -37,7 +37,8 @@ def look_at_record(settings: Settings) -> tuple[State | None, Leftover | None]:
     if settings.address is not None:
         return read_record(settings)
     data = read_bytes(settings.state)
-    state = None if data is None else look(data, settings.state, settings.cache and Cache(settings.cache))
+    cache = None if settings.cache is None else Cache(settings.cache)
+    state = None if data is None else look(data, settings.state, cache)
     if os.path.lexists(settings.journal) or (state is not None and state.endpoint != settings.endpoint):
         return read_record(settings)
     return state, None
