@@ -131,7 +131,7 @@ def _plan(options: Options, settings: Settings, request: PlanRequest, drafted: D
     if document := _plan_report(made, options.output_format):
         click.echo(document, nl=False)
     else:
-        show(options, plan_text(made, paint(), columns(sys.stdout)), plan_json(made))
+        show(options, lambda: plan_text(made, paint(), columns(sys.stdout)), lambda: plan_json(made))
     return made
 
 

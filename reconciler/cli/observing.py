@@ -98,7 +98,7 @@ def _report(drafted: Draft, seen: Status, *, failed: bool) -> int:
         now = drafted.settings.now()
         click.echo(jobs_junit(seen.records, seen.failures, seen.unsettled, seen.notes, now), nl=False)
     else:
-        show(options, jobs_text(seen.records, paint()), jobs_json(seen.records))
+        show(options, lambda: jobs_text(seen.records, paint()), lambda: jobs_json(seen.records))
     codes = []
     for text in seen.notes:
         note(options, f"warning: {text}")

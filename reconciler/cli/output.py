@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -47,10 +47,14 @@ def columns(stream: IO[str]) -> int | None:
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
-def show(options: Options, text: str, document: Any) -> None:
-    from reconciler.report.style import to_json
+def show(options: Options, text: Callable[[], str] | str, document: Any) -> None:
+    """Print the result as text or JSON. One that is much work to make is a function: only one of the two is called."""
+    if options.json:
+        from reconciler.report.style import to_json
 
-    click.echo(to_json(document) if options.json else text)
+        click.echo(to_json(document() if callable(document) else document))
+    else:
+        click.echo(text() if callable(text) else text)
 
 
 def note(options: Options, text: str) -> None:
