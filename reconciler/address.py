@@ -11,7 +11,8 @@ from reconciler.errors import UsageError
 
 _SCHEME = re.compile(r"(git):|(s3|gs|az|http|https)://")
 _REF = re.compile(r"refs/(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])")
-_ALIKE = re.compile(r"(?:gcs|azure|adl|abfss?|file|ssh|gitlab)(?:://|:)")
+_ALIKE = re.compile(r"(?i)(?:git|s3|gs|az|https?|gcs|azure|adl|abfss?|file|ssh|ftp|gitlab):|[a-z][a-z0-9+.-]*://|git$")
+"""What nobody means as the path of a file. One that is meant begins with './'."""
 DEFAULT = "default"
 """The name of the ref when there is no environment."""
 
@@ -47,7 +48,7 @@ def parse_address(text: str, environment: str | None) -> Address | None:
     found = _SCHEME.match(text)
     if not found:
         if _ALIKE.match(text):
-            hint = "a state lies in a file, or at git:, s3://, gs://, az://, http:// or https://"
+            hint = "a state lies in a file, or at git:, s3://, gs://, az://, http:// or https://, in small letters"
             raise UsageError(f"the state {text!r} is at no place that is known", hint)
         return None
     if found[1]:
@@ -87,7 +88,7 @@ def _git(rest: str, environment: str | None) -> Address:
     if not _REF.fullmatch(ref) or ref.startswith(("refs/heads/", "refs/tags/", "refs/remotes/", "refs/pull/")):
         hint = "write for example git:refs/reconciler/production; branches and tags are for people"
         raise UsageError(f"{ref!r} is no ref for a state", hint)
-    if remote.startswith("-") or re.search(r"[\x00-\x20\x7f]", remote) or re.match(r"\w+::", remote):
+    if remote.startswith("-") or re.search(r"[\x00-\x1f\x7f]", remote) or re.match(r"\w+::", remote):
         raise UsageError(f"{remote!r} is no remote of git")
     return Address("git", remote, ref)
 

@@ -119,12 +119,12 @@ class Options:
             root=Path.cwd(),
             state=state,
             address=address,
-            lease=_duration(os.environ.get("RECONCILER_LEASE") or "60s"),
+            lease=_duration(os.environ.get("RECONCILER_LEASE") or "60s", "RECONCILER_LEASE"),
             endpoint=LOCAL if endpoint == LOCAL else normalise_endpoint(endpoint),
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             parallelism=self.parallelism or config.get("parallelism") or 16,
             lock_timeout=self._seconds(self.lock_timeout, config.get("lock_timeout"), 0.0),
-            settle_time=_duration(os.environ.get("RECONCILER_SETTLE_TIME") or "5s"),
+            settle_time=_duration(os.environ.get("RECONCILER_SETTLE_TIME") or "5s", "RECONCILER_SETTLE_TIME"),
             allow_endpoint_change=bool(self.allow_endpoint_change),
             allow_http=os.environ.get("RECONCILER_ALLOW_HTTP", "") in ("1", "true"),
             specs=specs_path(None),
@@ -161,7 +161,7 @@ def _cache() -> Path | None:
     """The user's cache folder for this tool, unless RECONCILER_CACHE names another one, or says `off`."""
     asked = os.environ.get("RECONCILER_CACHE", "")
     if asked:
-        return None if asked == "off" else Path(asked).absolute()
+        return None if asked.lower() in ("off", "no", "false", "0") else Path(asked).expanduser().absolute()
     folder = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(folder) if folder.startswith("/") else Path.home() / ".cache") / "reconciler"
@@ -169,11 +169,11 @@ def _cache() -> Path | None:
         return None
 
 
-def _duration(text: str) -> float:
+def _duration(text: str, variable: str | None = None) -> float:
     try:
         return Duration().convert(text, None, None)
     except click.BadParameter as error:
-        raise UsageError(error.message) from error
+        raise UsageError(f"{variable}: {error.message}" if variable else error.message) from error
 
 
 def place_of(text: str, environment: str | None) -> tuple[Path, Address | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +73,10 @@ def migrate(options: Options, to: str, yes: bool) -> int:  # noqa: FBT001
     done = run_async(migrate(settings, path, address, _review(options, yes=yes)))
     code = _told(options, done)
     if done.approved:
-        note(options, f"write it into reconciler.yaml:  state: {done.where}")
+        setting = f"state: {json.dumps(done.where) if done.where.endswith(':') else done.where}"
+        if settings.environment:  # above the environments it would be another place for each
+            setting = f"environments: {{{settings.environment}: {{{setting}}}}}"
+        note(options, f"write it into reconciler.yaml:  {setting}")
     return code
 
 

@@ -127,7 +127,9 @@ def _as_they_are(options: Options, path: str | None, how: Mapping[str, Any]) -> 
         settings = options.settings("run")
     except FileNotFoundError as error:
         raise UsageError("the folder that the loop was started in is gone", "start it anew") from error
-    settings = replace(settings, lock_timeout=max(settings.lock_timeout, _LOCK_TIMEOUT))
+    # A lock that nobody renews is taken over after a whole lease of watching it.
+    patience = _LOCK_TIMEOUT + (settings.lease if settings.address else 0.0)
+    settings = replace(settings, lock_timeout=max(settings.lock_timeout, patience))
     limits, typed = limits_in_force(how, {})
     program, *words = retyped("apply")
     command = (program, "-C", str(settings.root), *words) if how["repository"] else (program, *words)

@@ -17,6 +17,7 @@ from reconciler.errors import UsageError
         ("git:refs/reconciler/eu/prod", "staging", Address("git", "origin", "refs/reconciler/eu/prod")),
         ("git:upstream#refs/x/y", None, Address("git", "upstream", "refs/x/y")),
         ("git:git@host:team/jobs.git#refs/x/y", None, Address("git", "git@host:team/jobs.git", "refs/x/y")),
+        ("git:/a folder/jobs.git#refs/x/y", None, Address("git", "/a folder/jobs.git", "refs/x/y")),
         ("s3://bucket/team/state.json", None, Address("s3", "bucket", "team/state.json")),
         ("gs://bucket/state.json", "staging", Address("gs", "bucket", "state.json")),
         ("az://container/state.json", None, Address("az", "container", "state.json")),
@@ -28,7 +29,7 @@ def test_an_address_is_read(text: str, environment: str | None, means: Address) 
     assert parse_address(text, environment) == means
 
 
-@pytest.mark.parametrize("text", ["state.json", "./git/state.json", "C/s3/x", "git", "a:b/state.json", "/x/https/y"])
+@pytest.mark.parametrize("text", ["state.json", "./git/state.json", "C/s3/x", "./git", "a:b/state.json", "/x/https/y"])
 def test_everything_else_is_a_file(text: str) -> None:
     assert not is_address(text)
     assert parse_address(text, "staging") is None
@@ -54,6 +55,12 @@ def test_everything_else_is_a_file(text: str) -> None:
         "https://host:port/x",
         "https://",
         "gcs://bucket/x",
+        "S3://bucket/x",
+        "s3:/bucket/x",
+        "https:/host/x",
+        "ftp://host/x",
+        "GIT:",
+        "git",
         "azure://container/x",
         "ssh://host/x",
     ],
