@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
-from reconciler.job import JsonObject, State
+from reconciler.job import JsonObject, RecordedJob, State
 from reconciler.text import one_line
 
 Kind: TypeAlias = Literal["new", "replaced", "forgotten", "changed"]
@@ -19,13 +19,17 @@ def changes(before: State | None, after: State) -> Iterator[tuple[Kind, str, str
     for name in sorted(old.keys() | after.jobs.keys()):
         was, now = old.get(name), after.jobs.get(name)
         if now is None:
-            yield "forgotten", name, old[name].job_id, old[name].status
+            yield "forgotten", name, old[name].job_id, _standing(old[name])
         elif was is None:
-            yield "new", name, now.job_id, now.status
+            yield "new", name, now.job_id, _standing(now)
         elif was.job_id != now.job_id:
-            yield "replaced", name, now.job_id, now.status
+            yield "replaced", name, now.job_id, _standing(now)
         elif was != now:
-            yield "changed", name, now.job_id, now.status
+            yield "changed", name, now.job_id, _standing(now)
+
+
+def _standing(record: RecordedJob) -> str:
+    return "GONE" if record.gone else record.status
 
 
 def log_text(before: State | None, after: State) -> str:
