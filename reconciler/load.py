@@ -201,7 +201,6 @@ class _Loader:
         self._read_new(new)
         if memory is not None and not (self._snapshots.faults if new else ()):
             memory.keep({file.key: file.read for file in self._found if file.read is not None})
-            self._let_go(new)
         return self._together()
 
     def _remembered(self) -> Remembered | None:
@@ -230,16 +229,15 @@ class _Loader:
         for file, read in zip(new, shared(new, self._read_file, FileRead), strict=True):
             file.read, file.data = read, b""
 
-    def _let_go(self, new: Sequence[_File]) -> None:
-        """Requests that need not be known take a third of the memory of a plan."""
-        assert self._memory is not None
-        enough = self._memory.enough
-        for file in new:
-            read = file.read
-            if read and is_lasting(read) and all(enough(s.job.name, s.job.fingerprint) for s in read.specs):
-                file.read = told(read)
-
     def _read_file(self, file: _File) -> FileRead:
+        """What the file says. Requests that need not be known take a third of the memory of a plan: they are let go."""
+        read = self._said(file)
+        enough = self._memory.enough if self._memory is not None else None
+        if enough is None or not is_lasting(read):
+            return read
+        return told(read) if all(enough(s.job.name, s.job.fingerprint) for s in read.specs) else read
+
+    def _said(self, file: _File) -> FileRead:
         try:
             text = file.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
