@@ -65,7 +65,7 @@ screenshots: .venv/developing  ## Pictures of that page, with example jobs, in .
 	$(BIN)/python tests/service/screenshots.py
 
 invariants: .venv/developing  ## Kill the client at every point, on every kind of platform (minutes)
-	$(BIN)/python -m pytest -n auto tests/invariants -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) tests/invariants -m slow
 
 torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
 	$(BIN)/python tests/invariants/torture.py --kills 10000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str | Path, folder: Path = ROOT) -> str:
-    environ = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # a pipeline of the service runs sleep
+    environ = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-m", *map(str, arguments)], cwd=folder, env=environ, capture_output=True, text=True
     )
