@@ -544,7 +544,7 @@ def test_a_signal_while_it_rests_ends_it_at_once(tmp_path: Path) -> None:
     async def play(it: Scene) -> None:
         it.write("a")
         running = asyncio.create_task(it.loop.run())  # with the clock of this machine
-        while "done" not in "".join(it.lines):
+        while "done" not in "".join(it.lines) or it.loop._round is not None:
             await asyncio.sleep(0.02)
         it.loop.stop(signal.SIGINT)
         assert await asyncio.wait_for(running, 10) == ExitCode.OK
