@@ -6,26 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cluster import Cluster, started, wait_until
-from slurmtrial import ENDED, Trial, trial
+from cluster import wait_until
+from slurmtrial import ENDED, Trial
 
 pytestmark = [pytest.mark.slurm, pytest.mark.network]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with started(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
-
-
-@pytest.fixture
-def service(tmp_path: Path, cluster: Cluster) -> Iterator[Trial]:
-    with trial(tmp_path, cluster) as made:
-        yield made
+pytest_plugins = ["slurmfixtures"]
 
 
 def test_a_worker_is_killed(service: Trial) -> None:

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from cluster import Cluster, started, wait_until
-from slurmtrial import Trial, trial
+from cluster import wait_until
+from slurmtrial import Trial
 
 pytestmark = [pytest.mark.slurm, pytest.mark.network]
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with started(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
-
-
-@pytest.fixture
-def service(tmp_path: Path, cluster: Cluster) -> Iterator[Trial]:
-    with trial(tmp_path, cluster) as made:
-        yield made
+pytest_plugins = ["slurmfixtures"]
 
 
 def test_jobs_and_gangs_wait_for_room_in_the_order_of_the_queue(service: Trial) -> None:
