@@ -15,12 +15,7 @@ from typing import Literal
 from reconciler.actions import Action
 from reconciler.client import Client, Made, Refused, Submission
 from reconciler.client.transport import NotSent
-from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
-from reconciler.foresight import Foresight
-from reconciler.identities import literal_files
-from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, is_terminal, timestamp
-from reconciler.journal import Journal
-from reconciler.record import (
+from reconciler.entries import (
     Adopted,
     Cancelled,
     Forgotten,
@@ -32,6 +27,11 @@ from reconciler.record import (
     Submitted,
     token,
 )
+from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
+from reconciler.foresight import Foresight
+from reconciler.identities import literal_files
+from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, is_terminal, timestamp
+from reconciler.journal import Journal
 from reconciler.secrets import digests
 from reconciler.transfer import named, transfer_all
 from reconciler.uploading import Uploading, upload_all

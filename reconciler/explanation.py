@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.actions import Action, ActionKind
 from reconciler.compare import Change, compare
+from reconciler.entries import Intent
 from reconciler.job import Cancellation, JsonObject, Move, PastJob, RecordedJob, Retry, Source, State
 from reconciler.links import spec_link
-from reconciler.record import Intent, ended_at
+from reconciler.record import ended_at
 
 
 class _Value(BaseModel):

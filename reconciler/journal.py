@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from reconciler.durable import read_file, remove_file, replace_file
+from reconciler.entries import Entry, Intent, NotSubmitted, Observed, Submitted
 from reconciler.errors import StateError
 from reconciler.job import State
-from reconciler.record import Entry, Intent, NotSubmitted, Observed, Submitted
 
 if TYPE_CHECKING:
     import asyncio

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from reconciler.client import Client
+from reconciler.entries import Intent, NotSubmitted, Submitted
 from reconciler.errors import PlatformError
 from reconciler.facts import known_ids
 from reconciler.job import ObservedJob, State, is_terminal, parse_time, timestamp
 from reconciler.observe import identical
-from reconciler.record import Intent, NotSubmitted, Submitted
 
 _CLOCKS = timedelta(seconds=60)
 """How far apart the clocks of a platform's hosts may be: the one that tells the time, and the one that stamps jobs."""

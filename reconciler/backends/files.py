@@ -9,11 +9,11 @@ from pathlib import Path
 
 from reconciler.backends.snapshot import Snapshot
 from reconciler.durable import read_file, remove_leftovers
+from reconciler.entries import Intent
 from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.journal import Journal, finish
 from reconciler.lock import locked_when_free
-from reconciler.record import Intent
 from reconciler.state import read_bytes, refuse_foreign, save, write_state
 
 

@@ -17,11 +17,11 @@ from reconciler.backends.register import Lost, Occupied, Register, Unsure
 from reconciler.backends.snapshot import Snapshot
 from reconciler.connect import ignore_in_git
 from reconciler.durable import read_file, remove_file, replace_file
+from reconciler.entries import Intent
 from reconciler.errors import StateError, StateLocked
 from reconciler.job import State
 from reconciler.journal import Journal, journal_bytes
 from reconciler.lock import locked_when_free, on_network
-from reconciler.record import Intent
 from reconciler.report.replacements import log_text
 from reconciler.state import dumps, numbered
 

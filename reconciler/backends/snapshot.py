@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from reconciler.entries import Intent
 from reconciler.job import State
 from reconciler.journal import Journal
-from reconciler.record import Intent
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from reconciler.actions import SUBMITS, Action, Plan
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.durable import reserve
+from reconciler.entries import NotSubmitted, Protected, Submitted
 from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.facts import Facts, PlanOptions, known_ids
 from reconciler.foresight import Foresight, tells_files
@@ -23,7 +24,7 @@ from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with
 from reconciler.reconcile.session import Session, open_names, open_session, settle_open, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries, watch_records
-from reconciler.record import NotSubmitted, Protected, Submitted, fold
+from reconciler.record import fold
 from reconciler.signals import Stop
 from reconciler.state import dumps
 from reconciler.uploading import Uploading

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reconciler.chains import source_names
 from reconciler.check import did_you_mean
+from reconciler.entries import Adopted, Intent, NotSubmitted, Submitted
 from reconciler.errors import PlanRefused, PlatformUnavailable
 from reconciler.job import DesiredJob, Gone, JobStatus, JsonObject, ObservedJob, Source, Unreachable
 from reconciler.observe import difference
@@ -15,7 +16,6 @@ from reconciler.reconcile.planning import PlanRequest, desired_jobs, source_of
 from reconciler.reconcile.session import Session, open_session
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Status
-from reconciler.record import Adopted, Intent, NotSubmitted, Submitted
 from reconciler.transfer import as_sent
 
 

@@ -31,7 +31,7 @@ from reconciler.source import git_names, read_source
 
 if TYPE_CHECKING:
     from reconciler.client import Client
-    from reconciler.record import Intent
+    from reconciler.entries import Intent
 
 T = TypeVar("T")
 

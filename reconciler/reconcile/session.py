@@ -22,8 +22,9 @@ from reconciler.state import look, new_state, parse_state, read_bytes
 if TYPE_CHECKING:
     from reconciler.backends import Hold, Snapshot
     from reconciler.client import Client
+    from reconciler.entries import Entry, Intent, NotSubmitted, Submitted
     from reconciler.journal import Leftover
-    from reconciler.record import Entry, Folded, Intent, NotSubmitted, Submitted
+    from reconciler.record import Folded
 
 
 def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
@@ -225,7 +226,7 @@ def unknown_hint(name: str) -> str:
 
 def _note(entry: Submitted | NotSubmitted) -> str:
     """What a settlement found, for people: an interruption that went well is worth a line."""
-    from reconciler.record import Submitted
+    from reconciler.entries import Submitted
 
     if isinstance(entry, Submitted):
         return f"{entry.name}: the answer to its submission was lost; found its job {entry.job_id} on the platform"

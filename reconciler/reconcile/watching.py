@@ -12,6 +12,7 @@ from reconciler.actions import Plan
 from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
+from reconciler.entries import Observed
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
 from reconciler.facts import in_flight, left_to_finish
 from reconciler.globs import expand, not_recorded, one_name
@@ -31,7 +32,7 @@ from reconciler.observe import last_seen, observe, watch
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.session import Session, folded_record, open_session, read_record
 from reconciler.reconcile.settings import Settings
-from reconciler.record import Folded, Observed, fold
+from reconciler.record import Folded, fold
 from reconciler.signals import Stop
 
 

@@ -5,9 +5,10 @@ long that another run took over, settled the submission and made the job itself.
 from __future__ import annotations
 
 from reconciler.client import Client
+from reconciler.entries import Submitted
 from reconciler.errors import PlatformError
 from reconciler.job import Seen, State
-from reconciler.record import Folded, Submitted
+from reconciler.record import Folded
 
 
 async def withdraw(client: Client, folded: Folded) -> tuple[State, tuple[str, ...]]:

@@ -17,11 +17,12 @@ from nouns import desired
 from reconciler.actions import Action
 from reconciler.apply import Outcome, Tools, carry_out
 from reconciler.client import Client, Transport
+from reconciler.entries import Intent, NotSubmitted, Submitted, token
 from reconciler.facts import Facts
 from reconciler.job import Source, Upload
 from reconciler.journal import FileSink, Journal
 from reconciler.plan import make_plan
-from reconciler.record import Intent, NotSubmitted, Submitted, fold, token
+from reconciler.record import fold
 from reconciler.service.embedded import embedded
 from reconciler.state import new_state
 

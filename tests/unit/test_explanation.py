@@ -12,12 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from nouns import ENDPOINT, recorded, request, state
 
+from reconciler.entries import Intent, Submitted, token
 from reconciler.errors import PlanRefused
 from reconciler.explanation import explained_jobs, find
 from reconciler.job import Move, PastJob, Source, State
 from reconciler.journal import Journal
 from reconciler.reconcile import Settings, explain
-from reconciler.record import Intent, Submitted, token
 from reconciler.report.explanations import explanation_json, explanation_text
 from reconciler.secrets import digest
 from reconciler.state import dumps

@@ -10,10 +10,11 @@ from nouns import desired, recorded, state
 
 from reconciler.actions import Action
 from reconciler.durations import seconds, told
+from reconciler.entries import Cancelled, Entry, Intent, Moved, Protected, Submitted
 from reconciler.facts import Facts, PlanOptions
 from reconciler.job import Cancellation, RecordedJob, State
 from reconciler.plan import make_plan
-from reconciler.record import Cancelled, Entry, Intent, Moved, Protected, Submitted, fold
+from reconciler.record import fold
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from nouns import ENDPOINT, request, state
 
+from reconciler.entries import Entry, Intent, Observed, Submitted, token
 from reconciler.errors import StateError
 from reconciler.journal import Journal, finish, journal_bytes, parse_late, read_journal
-from reconciler.record import Entry, Intent, Observed, Submitted, token
 
 STATE = state(7)
 AT = "2026-04-14T10:00:00Z"

@@ -8,11 +8,12 @@ import pytest
 from nouns import desired, observed, recorded, state
 
 from reconciler.actions import PASSIVE, Action
+from reconciler.entries import Adopted, Intent, Moved, Protected, Submitted
 from reconciler.errors import Location, PlanRefused
 from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, Gone, Seen, Unreachable
 from reconciler.plan import make_plan
-from reconciler.record import Adopted, Intent, Moved, Protected, Submitted, fold
+from reconciler.record import fold
 from reconciler.resolve import WrittenSpec, read, resolve
 from reconciler.spec import JobSpec
 

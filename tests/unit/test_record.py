@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nouns import ENDPOINT, recorded, request, state
 
-from reconciler.job import Cancellation, Move, Source, State
-from reconciler.record import (
+from reconciler.entries import (
     Adopted,
     Cancelled,
     Entry,
@@ -23,10 +22,10 @@ from reconciler.record import (
     Observed,
     Retried,
     Submitted,
-    fold,
-    merge,
     token,
 )
+from reconciler.job import Cancellation, Move, Source, State
+from reconciler.record import fold, merge
 from reconciler.state import dumps, read_state, save
 
 AT = "2026-04-14T10:00:00Z"

@@ -15,8 +15,8 @@ from http_server import Answer, Clock, Request, Script, answer, talk
 from nouns import ENDPOINT, recorded, state
 
 from reconciler.client import Client, Made, Transport
+from reconciler.entries import Intent, NotSubmitted, Submitted
 from reconciler.job import PastJob, RecordedJob, State
-from reconciler.record import Intent, NotSubmitted, Submitted
 from reconciler.service.embedded import embedded
 from reconciler.settle import Settled, settle
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.client import wire
-from reconciler.record import Observed
+from reconciler.entries import Observed
 
 WIRE = Path(__file__).parent.parent / "data" / "wire"
 JOB = {"id": "job_1", "name": "a", "status": "RUNNING"}
