@@ -37,10 +37,18 @@ def _options(name: str) -> list[tuple[str, str]]:
             return [(item.value, item.help or "") for item in command.shell_complete(context, "-")]
 
 
+def _list(options: list[tuple[str, str]], common: list[tuple[str, str]]) -> str:
+    if options[-len(common) :] != common:
+        return pformat(options, width=110)
+    own = pformat(options[: -len(common)], width=110)
+    return f"{own} + _COMMON" if own != "[]" else "_COMMON"
+
+
 def _written(monkeypatch: pytest.MonkeyPatch) -> str:
     helps = {columns: _clicks_help(columns, monkeypatch) for columns in WIDTHS}
     names = _names()
-    options = {name: _options(name) for name in names}
+    common = _options("explain")  # which has no others
+    listed = "".join(f"    {name!r}: {_list(_options(name), common)},\n" for name in names)
     texts = "".join(
         f'    {columns}: """\\\n{text.replace(chr(92), chr(92) * 2)}""",\n' for columns, text in helps.items()
     )
@@ -49,7 +57,8 @@ def _written(monkeypatch: pytest.MonkeyPatch) -> str:
         "# fmt: off\n"
         f"HELP = {{\n{texts}}}\n"
         f"COMMANDS = {pformat(names, width=110)}\n"
-        f"OPTIONS = {pformat(options, width=110)}\n"
+        f"_COMMON = {pformat(common, width=110)}\n"
+        f"OPTIONS = {{\n{listed}}}\n"
     )
 
 
