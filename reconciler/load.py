@@ -241,7 +241,7 @@ class _Loader:
         try:
             text = file.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            from reconciler.yaml12 import position
+            from reconciler.marks import position
 
             before = error.object[: error.start].decode()
             summary = f"not UTF-8: byte 0x{error.object[error.start]:02x}"

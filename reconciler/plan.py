@@ -6,15 +6,13 @@ decision table is section 4 of the contract; `_decide` follows it row by row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from reconciler.actions import Action, ActionKind, Plan
 from reconciler.cautions import duplicates, not_set, warnings
-from reconciler.chains import followers, source_names
+from reconciler.chains import source_names
 from reconciler.compare import compare
-from reconciler.errors import PlanRefused
 from reconciler.facts import (
     Facts,
     PlanOptions,
@@ -25,8 +23,6 @@ from reconciler.facts import (
     secrets_of,
     standing,
 )
-from reconciler.findings import did_you_mean
-from reconciler.globs import expand, one_name
 from reconciler.guards import Extent, Guard, Refusal, refusals, with_name
 from reconciler.job import (
     DesiredJob,
@@ -36,6 +32,7 @@ from reconciler.job import (
     Unreachable,
     is_terminal,
 )
+from reconciler.naming import moves_of, named
 from reconciler.policies import Ending, again, ending
 from reconciler.text import plural
 from reconciler.waits import paused, waiting
@@ -47,7 +44,7 @@ def make_plan(facts: Facts, how: PlanOptions = PlanOptions(), /, **about: Any) -
     Raises `PlanRefused` when an option names a job that does not exist.
     """
     how = named(facts, how)
-    moves = _moves(facts)
+    moves = moves_of(facts)
     names = sorted((facts.desired.keys() | facts.state.jobs.keys()) - moves.keys() - facts.elsewhere)
     if how.targets:
         sources = {new: old for old, new in moves.items()}
@@ -90,49 +87,6 @@ def _rank(action: Action) -> int:
     if action.cancels:
         return 0
     return _RANKS[action.action]
-
-
-def named(facts: Facts, options: PlanOptions) -> PlanOptions:
-    """`options` with the names that its globs stand for. Protection is lifted by name only.
-
-    Raises `PlanRefused` when an option names a job that does not exist.
-    """
-    known = facts.desired.keys() | facts.state.jobs.keys()
-    hint = "names are those in the specs"
-
-    def meant(option: str, typed: frozenset[str], possible: Collection[str]) -> frozenset[str]:
-        return frozenset(expand(sorted(typed), possible, lambda one: f"{option} {one!r}: no spec has this name", hint))
-
-    targets = meant("--target", options.targets, known)
-    again = meant("--replace", options.replace, facts.desired.keys())
-    for name in sorted(options.unprotect - known):
-        one_name(name, known, "--unprotect takes names only")
-        raise PlanRefused(f"--unprotect {name!r}: no spec has this name", did_you_mean(name, sorted(known)) or hint)
-    if targets and (left_out := sorted(again - targets)):
-        raise PlanRefused(f"--replace {left_out[0]!r}: it is not among the targets", "give it as a --target too")
-    takes = {n: source_names(facts.desired[n].request) for n in facts.desired.keys() & facts.state.jobs.keys()}
-    return replace(options, targets=targets, replace=again, follow=followers(again | options.follow, takes) - again)
-
-
-def _moves(facts: Facts) -> dict[str, str]:
-    """Removed name → new name with the same fingerprint. Equal fingerprints are interchangeable: pair them in order."""
-    moves = {
-        old: want.name
-        for want in facts.desired.values()
-        if (old := want.policy.moved_from) is not None
-        and old in facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys()
-        and want.name not in facts.state.jobs.keys() | facts.unresolved.keys()
-    }
-    removed: dict[str, list[str]] = {}
-    for name in sorted(facts.state.jobs.keys() - facts.desired.keys() - facts.unresolved.keys() - facts.elsewhere):
-        if name not in moves:
-            removed.setdefault(facts.state.jobs[name].fingerprint, []).append(name)
-    moved = set(moves.values())
-    for name in sorted(facts.desired.keys() - facts.state.jobs.keys() - facts.unresolved.keys()):
-        same = removed.get(facts.desired[name].fingerprint)
-        if same and name not in moved:
-            moves[same.pop(0)] = name
-    return moves
 
 
 def _refusals(actions: Sequence[Action], facts: Facts, options: PlanOptions) -> tuple[Refusal, ...]:

@@ -18,12 +18,13 @@ from reconciler.errors import Diagnostic, Location
 from reconciler.expressions import Scopes
 from reconciler.job import JsonObject, Upload
 from reconciler.localfiles import LocalFiles, inputs_findings
+from reconciler.marks import Marks
 from reconciler.pipeline import Pipeline, check_inputs, check_parameters, check_type
 from reconciler.rendering import Rendered, Renderer
 from reconciler.resolve import Claim, FileRead, Taken, WrittenSpec, read
 from reconciler.snapshots import Snapshots
 from reconciler.spec import JobSpec
-from reconciler.yaml12 import Document, Marks, parse
+from reconciler.yaml12 import Document, parse
 
 _SPEC_SCHEMA = "what a spec may hold: reconciler schema spec"
 _WARNINGS = frozenset({"env-not-set", "many-files"})

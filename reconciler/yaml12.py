@@ -7,15 +7,15 @@ win silently, and its composer overflows the C stack on deep nesting. So only it
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn
 
 import yaml
 
 from reconciler.errors import Diagnostic, Location
+from reconciler.marks import Columns, Marks, Position, as_yaml, in_file, position
 
 DEPTH_LIMIT = 64
 """Levels of nested lists and mappings, counted through aliases."""
@@ -39,12 +39,6 @@ _SHORT = 15
 _LOOKS_BOOLEAN = frozenset("True TRUE False FALSE yes Yes YES no No NO on On ON off Off OFF".split())
 # Beside control characters: line breaks of YAML 1.1 only, which its scanner would fold away or count as lines.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-# JSON writes characters beyond the BMP as two escapes, where YAML has one and refuses halves; and it takes some raw.
-_ONLY_IN_JSON = re.compile(
-    r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
-    "|[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]"
-)
-_LINE_END = re.compile(r"\r\n?|\n")
 # What libyaml says → what to look for.
 _SYNTAX_HINTS = {
     "mapping values are not allowed": "quote a value that holds ': '; begin the keys of a mapping in the same column",
@@ -58,53 +52,6 @@ _SYNTAX_HINTS = {
     "cannot start any token": "quote a value that begins with @, ` or %",
     "found unknown escape character": "in double quotes write a backslash as \\\\, or use single quotes",
 }
-
-
-Position: TypeAlias = tuple[int, int]
-"""Line and column, from 1; columns count characters (code points)."""
-_Columns: TypeAlias = dict[int, list[Position]]
-"""By line: from which column on how many characters more than ours the file has."""
-
-
-_NONE: Mapping[str | int, Marks] = {}
-
-
-class Marks:
-    """Where a value stands: `at` the value, `key` its key; and, in `children`, what stands in it.
-
-    There is one for each value, and hardly any is asked: so a position is worked out when it is.
-    """
-
-    __slots__ = ("_columns", "_key", "_mark", "children")
-
-    def __init__(self, mark: Any, columns: _Columns, children: Mapping[str | int, Marks] = _NONE) -> None:
-        self._mark = mark
-        self._key: Any = None
-        self._columns = columns
-        self.children = children
-
-    @property
-    def at(self) -> Position:
-        return _in_file(self._mark.line + 1, self._mark.column + 1, self._columns)
-
-    @property
-    def key(self) -> Position | None:
-        return None if self._key is None else _in_file(self._key.line + 1, self._key.column + 1, self._columns)
-
-    def under(self, key: Any) -> Marks:
-        """These marks, for the value of a key that stands at the mark `key`."""
-        self._key = key
-        return self
-
-    def locate(self, route: tuple[str | int, ...], *, key: bool = False) -> Position:
-        """The position of the value at `route`, or of the nearest one above it that exists."""
-        node = self
-        for step in route:
-            below = node.children.get(step)
-            if below is None:
-                return node.at
-            node = below
-        return (key and node.key) or node.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +81,9 @@ class _Stop(Exception):
 
 def parse(text: str, path: str) -> tuple[list[Document], list[Diagnostic]]:
     """Read every document in `text`. Faults are returned; after a syntax fault the rest of the file is not read."""
-    columns: _Columns = {}
+    columns: Columns = {}
     if path.endswith(".json"):
-        text, columns = _as_yaml(text)
+        text, columns = as_yaml(text)
     if faults := [_unprintable(match, text, path, columns) for match in islice(_UNPRINTABLE.finditer(text), 20)]:
         return [], faults  # of a binary file the first few say enough
     reader = _Reader(text, path, columns)
@@ -150,54 +97,19 @@ def parse(text: str, path: str) -> tuple[list[Document], list[Diagnostic]]:
     return documents, reader.diagnostics
 
 
-def position(text: str, index: int) -> Position:
-    """Where the character at `index` stands, whatever ends the lines."""
-    ends = [match.end() for match in _LINE_END.finditer(text, 0, index)]
-    return len(ends) + 1, index - (ends[-1] if ends else 0) + 1
-
-
-def _as_yaml(text: str) -> tuple[str, _Columns]:
-    """JSON that a YAML scanner takes, and how its columns differ from those of the file."""
-    pieces: list[str] = []
-    columns: _Columns = {}
-    line, column, done, longer = 1, 1, 0, 0
-    for match in _ONLY_IN_JSON.finditer(text):
-        between = text[done : match.start()]
-        if ends := list(_LINE_END.finditer(between)):
-            line, column, longer = line + len(ends), 1 - ends[-1].end(), 0
-        written = f"\\u{ord(match[0]):04x}" if match[2] is None else _join_surrogates(match)
-        column += len(between) + len(written)
-        longer += len(match[0]) - len(written)
-        columns.setdefault(line, []).append((column, longer))
-        pieces += [between, written]
-        done = match.end()
-    return "".join([*pieces, text[done:]]), columns
-
-
-def _join_surrogates(match: re.Match[str]) -> str:
-    high, low = int(match[2], 16), int(match[3], 16)
-    return match[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
-
-
-def _in_file(line: int, column: int, columns: _Columns) -> Position:
-    changes = columns.get(line)
-    before = bisect_right(changes, column, key=lambda change: change[0]) if changes else 0
-    return line, column + (changes[before - 1][1] if changes and before else 0)
-
-
-def _unprintable(match: re.Match[str], text: str, path: str, columns: _Columns) -> Diagnostic:
-    where = Location(path, *_in_file(*position(text, match.start()), columns))
+def _unprintable(match: re.Match[str], text: str, path: str, columns: Columns) -> Diagnostic:
+    where = Location(path, *in_file(*position(text, match.start()), columns))
     hint = f'in double quotes it can be written "\\u{ord(match[0]):04x}"'
     summary = f"the invisible character U+{ord(match[0]):04X}"
     return Diagnostic("control-character", summary, where, hint=hint)
 
 
-def _syntax(error: yaml.YAMLError, path: str, text: str, columns: _Columns) -> Diagnostic:
+def _syntax(error: yaml.YAMLError, path: str, text: str, columns: Columns) -> Diagnostic:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "cannot be read as YAML"
     if mark is None:
         return Diagnostic("yaml-syntax", problem, Location(path, 1))
-    where = Location(path, *_in_file(mark.line + 1, mark.column + 1, columns))
+    where = Location(path, *in_file(mark.line + 1, mark.column + 1, columns))
     if "maximum nesting depth" in problem:  # libyaml looks far ahead, and since 2026 gives up there before we do
         return Diagnostic("too-deep", _TOO_DEEP[0], where, hint=_TOO_DEEP[1])
     lines = text.splitlines()
@@ -222,7 +134,7 @@ class _Reader:
     steps, and a method that finds a fault is only called when there is one.
     """
 
-    def __init__(self, text: str, path: str, columns: _Columns) -> None:
+    def __init__(self, text: str, path: str, columns: Columns) -> None:
         parser: Any = yaml.CSafeLoader(text)  # typed as a loader only; the scanner below it is what we use
         self._event: Callable[[], Any] = parser.get_event
         self._path = path
@@ -421,7 +333,7 @@ class _Reader:
     def _at(self, event: yaml.Event) -> Position:
         mark = event.start_mark
         assert mark is not None  # only events that were not parsed from text have none
-        return _in_file(mark.line + 1, mark.column + 1, self._columns)
+        return in_file(mark.line + 1, mark.column + 1, self._columns)
 
     def _stop(self, event: yaml.Event, code: str, summary: str, hint: str | None) -> NoReturn:
         raise _Stop(Diagnostic(code, summary, Location(self._path, *self._at(event)), hint=hint))

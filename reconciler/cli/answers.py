@@ -1,6 +1,7 @@
 """What click prints: written by tests/unit/test_quick.py, see `quick`."""
 
 # fmt: off
+# ruff: noqa: RUF005
 HELP = {
     80: """\
 Usage: reconciler [OPTIONS] COMMAND [ARGS]...

@@ -17,7 +17,8 @@ from reconciler.errors import ExitCode, PlanRefused, ReconcilerError, StateError
 from reconciler.facts import Facts, PlanOptions, known_ids
 from reconciler.foresight import Foresight, tells_files
 from reconciler.job import DesiredJob, FailureLog, RecordedJob, Source, State, Unreachable
-from reconciler.plan import make_plan, named
+from reconciler.naming import named
+from reconciler.plan import make_plan
 from reconciler.policies import CLOCKED, ends_by_the_clock
 from reconciler.reconcile.failures import read_failures
 from reconciler.reconcile.planning import PlanRequest, desired_jobs, plan_with

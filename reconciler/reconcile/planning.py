@@ -21,7 +21,8 @@ from reconciler.facts import Facts, Pause, PlanOptions, in_flight, known_ids, to
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
 from reconciler.load import Loaded, Memory, diagnostic_order, load
-from reconciler.plan import make_plan, named
+from reconciler.naming import named
+from reconciler.plan import make_plan
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
 from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names, read_other
 from reconciler.reconcile.settings import Settings

@@ -15,7 +15,8 @@ from reconciler.actions import PASSIVE, Action, Plan
 from reconciler.errors import PlanRefused
 from reconciler.facts import Facts, PlanOptions
 from reconciler.job import Cancellation, Gone, JobStatus, Observation, Seen, State, Unreachable
-from reconciler.plan import make_plan, named
+from reconciler.naming import named
+from reconciler.plan import make_plan
 
 IN_FLIGHT = ["PENDING", "ADMITTED", "RUNNING", "PREEMPTED", "SOMETHING_NEW"]
 PRUNE = PlanOptions(prune=True)

@@ -54,7 +54,7 @@ def _written(monkeypatch: pytest.MonkeyPatch) -> str:
     )
     return (
         '"""What click prints: written by tests/unit/test_quick.py, see `quick`."""\n\n'
-        "# fmt: off\n"
+        "# fmt: off\n# ruff: noqa: RUF005\n"
         f"HELP = {{\n{texts}}}\n"
         f"COMMANDS = {pformat(names, width=110)}\n"
         f"_COMMON = {pformat(common, width=110)}\n"
