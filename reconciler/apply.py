@@ -14,7 +14,7 @@ from typing import Literal
 
 from reconciler.actions import Action
 from reconciler.client import Client, Made, Refused, Submission
-from reconciler.client.transport import NotSent
+from reconciler.client.response import NotSent
 from reconciler.entries import (
     Adopted,
     Cancelled,
@@ -30,7 +30,7 @@ from reconciler.entries import (
 from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
 from reconciler.foresight import Foresight
 from reconciler.identities import literal_files
-from reconciler.job import CancelCause, Gone, JobStatus, Seen, Source, is_terminal, timestamp
+from reconciler.job import CancelCause, Gone, JobStatus, JsonObject, PlatformFile, Seen, Source, is_terminal, timestamp
 from reconciler.journal import Journal
 from reconciler.secrets import digests
 from reconciler.transfer import named, transfer_all
@@ -149,8 +149,6 @@ def _done(action: Action, *, job_id: str | None = None, status: str | None = Non
 
 async def _submit(action: Action, tools: Tools) -> Outcome:
     assert action.request is not None
-    assert action.generation is not None
-    assert action.fingerprint is not None
     sent = action.pinned or action.request
     if action.sources:
         sent, taken = await named(tools.client, sent, action.sources)
@@ -166,39 +164,45 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
     if action.cancels:
         await tools.journal.append(_cancelled(action, "replace", tools))
         await _cancel(action, tools)
-    mark = token(tools.lineage, action.name, action.generation)
-    platform_now = tools.client.platform_now()
-    await tools.journal.append(
-        Intent(
-            name=action.name,
-            at=tools.timestamp(),
-            action="replace" if action.action == "replace" else "create",
-            fingerprint=action.fingerprint,
-            generation=action.generation,
-            token=mark,
-            request=action.request,
-            sent=sent if sent != action.request else None,
-            sources=action.sources,
-            secrets=digests(tools.lineage, action.secrets, tools.client.secrets.environment),
-            spec_path=action.spec_path or "",
-            line=action.line,
-            source=tools.source,
-            protect=action.protected,
-            on_remove=action.on_remove,
-            rerun=action.rerun,
-            files=files,
-            why=action.reason,
-            platform_time=timestamp(platform_now) if platform_now else None,
-        )
-    )
-    result = await tools.client.submit(action.name, sent, mark)
+    intent = _intent(action, sent, files, tools)
+    await tools.journal.append(intent)
+    result = await tools.client.submit(action.name, sent, intent.token)
     try:
-        return await _record_submission(action, result, mark, tools)
+        return await _record_submission(action, result, intent.token, tools)
     except StateError as error:
         # It was sent, and could not be written down: the next run settles it by its intent.
         tools.stop.set()
         made = f"{result.job.id}: " if isinstance(result, Made) else ""
         return _unknown(action, f"{made}{error.message}")
+
+
+def _intent(action: Action, sent: JsonObject, files: dict[str, PlatformFile], tools: Tools) -> Intent:
+    """What is about to be submitted: `sent`, with what the platform says of its files."""
+    assert action.request is not None
+    assert action.generation is not None
+    assert action.fingerprint is not None
+    platform_now = tools.client.platform_now()
+    return Intent(
+        name=action.name,
+        at=tools.timestamp(),
+        action="replace" if action.action == "replace" else "create",
+        fingerprint=action.fingerprint,
+        generation=action.generation,
+        token=token(tools.lineage, action.name, action.generation),
+        request=action.request,
+        sent=sent if sent != action.request else None,
+        sources=action.sources,
+        secrets=digests(tools.lineage, action.secrets, tools.client.secrets.environment),
+        spec_path=action.spec_path or "",
+        line=action.line,
+        source=tools.source,
+        protect=action.protected,
+        on_remove=action.on_remove,
+        rerun=action.rerun,
+        files=files,
+        why=action.reason,
+        platform_time=timestamp(platform_now) if platform_now else None,
+    )
 
 
 async def _record_submission(action: Action, result: Submission, mark: str, tools: Tools) -> Outcome:

@@ -106,12 +106,8 @@ async def acquire(
             occupied = None
             holding = await _take(register, found, lease, pace)
             if isinstance(holding, Holding):
-                note = (
-                    one_line(f"took over the lock of {held_by}: {_why(theirs, gone=gone)}")
-                    if over and held_by
-                    else None
-                )
-                return holding, note
+                why = _why(theirs, gone=gone)
+                return holding, one_line(f"took over the lock of {held_by}: {why}") if over and held_by else None
             if isinstance(holding, Occupied):
                 occupied, held_by = holding.found, holding.who
             elif isinstance(holding, Unsure):

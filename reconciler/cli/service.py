@@ -116,8 +116,6 @@ def serve(
     """
     import os
 
-    from reconciler.connect import ignore_in_git
-
     try:
         from reconciler.service.errors import ServiceError
         from reconciler.service.server import serve as run_service
@@ -126,16 +124,11 @@ def serve(
         hint = "install it: pip install 'reconciler[service]'"
         raise UsageError(f"the embedded service is not installed (no {error.name})", hint) from error
 
-    if not data.strip():
-        raise UsageError("--data is empty", "name a folder; without --data it is .reconciler/service")
-    if Path(data) == Path(".reconciler/service"):
-        ignore_in_git(Path(".reconciler"))
-    options_of_slurm = _slurm_options(engine, shared, slurm)
     try:
         run_service(
             host=host,
             port=port,
-            data=Path(data),
+            data=_data_folder(data),
             capacity=capacity,
             key=(os.environ.get("ATAI_API_KEY") or "").strip() or None,
             pipelines=Path(pipelines) if pipelines else None,
@@ -144,12 +137,22 @@ def serve(
             settings=Settings(rate_limit=rate_limit),
             log_format=cast("LogFormat", log_format),
             faults=Path(faults) if faults else None,
-            slurm=options_of_slurm,
+            slurm=_slurm_options(engine, shared, slurm),
             shared=Path(shared) if shared else None,
         )
     except ServiceError as error:
         raise ReconcilerError(error.message, error.hint, error.details) from error
     return ExitCode.OK
+
+
+def _data_folder(data: str) -> Path:
+    from reconciler.connect import ignore_in_git
+
+    if not data.strip():
+        raise UsageError("--data is empty", "name a folder; without --data it is .reconciler/service")
+    if Path(data) == Path(".reconciler/service"):
+        ignore_in_git(Path(".reconciler"))
+    return Path(data)
 
 
 def _slurm_options(engine: str, shared: str | None, given: dict[str, Any]) -> SlurmOptions | None:

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from reconciler.client import uploads, wire
-from reconciler.client.transport import NoAnswer, NotAllowed, NotSent, Transport
+from reconciler.client.response import NoAnswer, NotAllowed, NotSent
+from reconciler.client.transport import Transport
 from reconciler.errors import PlatformError, PlatformUnavailable
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, Unreachable, Upload
 from reconciler.secrets import Secrets

@@ -11,7 +11,6 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from reconciler.client.address import is_loopback
 from reconciler.client.lanes import Lanes
 from reconciler.client.pace import Pace
 from reconciler.client.patience import Patience, Retries, Timing
+from reconciler.client.response import AGAIN, NoAnswer, NotAllowed, NotSent, Response
 from reconciler.errors import PlatformError, PlatformUnavailable, ReconcilerError, UsageError
 
 BODY_LIMIT = 64 << 20
@@ -33,48 +33,7 @@ REQUEST_TIMEOUT = 30.0
 STORING_TIMEOUT = 600.0
 """Seconds that storage may take over bytes that it has got, before it answers."""
 T = TypeVar("T")
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _KEY = re.compile(r"[\x21-\x7e]+\Z")
-
-
-class NotSent(PlatformUnavailable):
-    """The request certainly did not reach the platform."""
-
-
-class NotAllowed(PlatformUnavailable):
-    """The request was not sent, since whoever asked for it has lost the right to act meanwhile."""
-
-
-class NoAnswer(PlatformUnavailable):
-    """The request may have reached the platform; there is no usable answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An answer, its body read within limits. `value` is its JSON, or None when it is not JSON."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-    value: Any
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def error(self, what: str) -> PlatformError:
-        """The error that this answer is."""
-        message, suggestion, code = wire.error_text(self.status, self.text)
-        if 300 <= self.status < 400:
-            target = wire.host(self.headers.get("location", "")) or "another place"
-            message = f"HTTP {self.status}: redirected to {target}"
-            suggestion = "redirects are not followed: fix --endpoint"
-        elif self.status == 401:
-            suggestion = suggestion or "check ATAI_API_KEY: keys belong to one deployment"
-        kind = PlatformUnavailable if self.status in _AGAIN else PlatformError
-        return kind(f"{what}: {message}", suggestion, status=self.status, code=code)
-
-
 _TIMEOUT = httpx.Timeout(REQUEST_TIMEOUT, connect=10.0)
 
 
@@ -154,7 +113,7 @@ class Transport:
     async def _until_answered(self, attempt: Callable[[], Awaitable[Response]]) -> Response:
         return await self._patience.until_done(
             attempt,
-            again=lambda r: r.status in _AGAIN,
+            again=lambda r: r.status in AGAIN,
             again_after=(NotSent, NoAnswer),
             asked=self._asked_to_wait,
         )

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from reconciler.client.contents import Changed, Parted, Sent, Whole
-from reconciler.client.transport import STORING_TIMEOUT, Response, Transport
+from reconciler.client.response import Response
+from reconciler.client.transport import STORING_TIMEOUT, Transport
 from reconciler.errors import PlatformError, PlatformUnavailable
 from reconciler.job import JsonObject, Upload
 

@@ -63,47 +63,33 @@ async def apply(
 ) -> Applied:
     """Plan, review, carry out, record; with `wait` also observe until every job of the specs has ended.
 
-    Raises `PlanRefused`, before anything is sent, when a guard refuses the plan, or `saved` is not what would be
-    planned now. A failure of one action is an outcome.
+    Raises `PlanRefused` before anything is sent: a guard refuses, or the plan is not `saved`. Failures are outcomes.
     """
     desired, _ = desired_jobs(settings, request)
     async with open_session(settings, run_jobs=wait) as session:
-        if saved is not None:
-            _same_record(saved, session.state)
-        made, facts = await plan_with(
-            settings, request, desired, session.state, open_names(session.intents), session.client, saved
-        )
-        if saved is not None:
-            _same_source(saved, made)
-            _same_actions(saved, made)
+        made, facts = await _plan_again(session, request, desired, saved)
         approved = hooks.review(made)
         refuse(made)
         if not approved:
             return Applied(made, approved=False, notes=session.notes)
-        seen = observation_entries(facts.observed, session.state.jobs, settings)[0]
-        session.state = fold(session.state, [*seen, *_protections(made, session.state, settings)]).state
+        session.state = _noted(session, made, facts)
         hooks.begin(made)
         outcomes = await _carry_out(session, made, made.ready(), stop, hooks)
         outcomes |= {a.name: held_back(a) for a in made.blocked()}
         left: ReconcilerError | None = stop.error()
-        # A part of the specs, by PATH or by target, leaves the rest to be searched for.
         targets = frozenset(made.options["targets"])  # the names that globs stood for
-        whole = left is None and not targets and not request.scoped
-        session.save(session.state.model_copy(update={"searched": session.state.searched or whole}))
+        # A part of the specs, by PATH or by target, leaves the rest to be searched for.
+        searched = session.state.searched or (left is None and not targets and not request.scoped)
+        session.save(session.state.model_copy(update={"searched": searched}))
         names = targets or frozenset(desired) - facts.elsewhere
-        waiting = {a.name: a for a in made.waiting()}
+        later = _later(made, facts, request, names, settings.now)
         if wait and left is None:
-            options = named(facts, request.options)
-            timed = {n for n in names & desired.keys() if ends_by_the_clock(desired[n].policy)}
-            later = _Later(made, replace(facts, observed={}, found={}), options, settings.now, waiting, timed)
             left = await _until_ended(session, later, names, outcomes, stop, hooks)
-        outcomes |= {a.name: _still_waiting(a, desired, session.state) for a in waiting.values()}
+        outcomes |= {a.name: _still_waiting(a, desired, session.state) for a in later.waiting.values()}
         outcomes |= _unknown(session, outcomes)
         records = {n: r for n, r in sorted(session.state.jobs.items()) if n in names}
-        unobserved = sum(isinstance(seen, Unreachable) for seen in facts.observed.values())
-        failures: Mapping[str, FailureLog] = {}
-        if with_failures and stop.error() is None:
-            failures = await read_failures(session.client, records, stop)
+        ask = with_failures and stop.error() is None
+        failures: Mapping[str, FailureLog] = await read_failures(session.client, records, stop) if ask else {}
         return Applied(
             made,
             tuple(outcomes.values()),
@@ -111,10 +97,24 @@ async def apply(
             left=stop.error() or left,
             notes=session.notes,
             asked=len(facts.observed),
-            unobserved=unobserved,
+            unobserved=sum(isinstance(seen, Unreachable) for seen in facts.observed.values()),
             failures=failures,
             serial=session.state.serial,
         )
+
+
+async def _plan_again(
+    session: Session, request: PlanRequest, desired: Mapping[str, DesiredJob], saved: Plan | None
+) -> tuple[Plan, Facts]:
+    """The plan now, and its facts. Raises `PlanRefused` when `saved` is of another record, or is another plan."""
+    if saved is not None:
+        _same_record(saved, session.state)
+    unresolved = open_names(session.intents)
+    made, facts = await plan_with(session.settings, request, desired, session.state, unresolved, session.client, saved)
+    if saved is not None:
+        _same_source(saved, made)
+        _same_actions(saved, made)
+    return made, facts
 
 
 def _unknown(session: Session, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
@@ -133,6 +133,12 @@ def refuse(made: Plan) -> None:
         reasons = [refusal.reason for refusal in made.refusals]
         hint = f"to do it all the same: {made.refusals[0].override}"
         raise PlanRefused(f"refused, and nothing was done: {reasons[0]}", hint, reasons[1:])
+
+
+def _noted(session: Session, made: Plan, facts: Facts) -> State:
+    """The state with what was observed, and what the specs say anew of protection."""
+    seen, _ = observation_entries(facts.observed, session.state.jobs, session.settings)
+    return fold(session.state, [*seen, *_protections(made, session.state, session.settings)]).state
 
 
 def _protections(made: Plan, state: State, settings: Settings) -> list[Protected]:
@@ -181,6 +187,15 @@ class _Later:
         options = replace(self.options, targets=names, replace=self.options.replace & names)
         made = make_plan(replace(self.facts, state=state, unresolved=unresolved, now=self.clock()), options)
         return [a for a in made.pending() if a.name in self.waiting or (a.name in self.timed and a.cause in CLOCKED)]
+
+
+def _later(
+    made: Plan, facts: Facts, request: PlanRequest, names: frozenset[str], clock: Callable[[], datetime]
+) -> _Later:
+    """What `made` leaves for later. `names`: the jobs that are waited for."""
+    timed = {n for n in names & facts.desired.keys() if ends_by_the_clock(facts.desired[n].policy)}
+    waiting = {action.name: action for action in made.waiting()}
+    return _Later(made, replace(facts, observed={}, found={}), named(facts, request.options), clock, waiting, timed)
 
 
 async def _until_ended(
@@ -291,16 +306,13 @@ async def one_round(
         session.intents = folded.unresolved
         session.save(folded.state)
     begun = open_names(session.intents)
-    for action in actions:
-        if action.name not in outcomes:
-            began = action.name in begun
-            outcomes[action.name] = Outcome(
-                action.name,
-                action.action,
-                "unknown" if began else "skipped",
-                error="interrupted; the next run settles it" if began else "interrupted before it began",
-            )
-    return {a.name: outcomes[a.name] for a in actions}
+    return {a.name: outcomes.get(a.name) or _interrupted(a, began=a.name in begun) for a in actions}
+
+
+def _interrupted(action: Action, *, began: bool) -> Outcome:
+    if began:
+        return Outcome(action.name, action.action, "unknown", error="interrupted; the next run settles it")
+    return Outcome(action.name, action.action, "skipped", error="interrupted before it began")
 
 
 def reserve_room(folder: Path, state: State, actions: Sequence[Action]) -> None:

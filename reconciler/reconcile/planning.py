@@ -224,37 +224,25 @@ async def plan_with(
     `saved`: the plan that is carried out, whose pipeline versions are those to submit.
     """
     options = named(Facts(desired, state), request.options)
-    observed: dict[str, Observation] = {}
-    versions = Latest()
-    found: dict[str, list[ObservedJob]] = {}
-    notes: tuple[str, ...] = ()
+    word = _Word()
     if client is not None:
         client.secrets = client.secrets.joined(hidden(settings, desired, state))
     if client is not None and request.refresh:
-        from reconciler.identities import content_drift
-        from reconciler.observe import last_seen, observe
-
-        observed = await observe(client, in_flight(state.jobs), last_seen(state.jobs))
-        new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
-        if _first_run(state, new, request):
-            found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
-        notes += await content_drift(client, to_compare(desired, state.jobs), options.replace | options.follow)
-        submits = may_submit_open(desired, state, request.options)
-        versions = await read_latest(client, desired, saved, submits=submits)
+        word = await _ask(client, settings, replace(request, options=options), desired, state, unresolved, saved)
     variables = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, variables, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
     facts = Facts(
         desired,
         state,
-        observed,
-        found,
+        word.observed,
+        word.found,
         unresolved,
         elsewhere,
         digested,
         settings.now(),
-        latest=versions.today,
-        reviewed=versions.reviewed,
+        latest=word.versions.today,
+        reviewed=word.versions.reviewed,
         pauses=request.pauses,
     )
     made = make_plan(
@@ -264,9 +252,44 @@ async def plan_with(
         source=source_of(settings, desired),
         options=_how(request, options),
     )
+    notes = word.notes
     if client is not None and request.refresh:
         notes += await _foreseen(client, made, state)
-    return made.model_copy(update={"warnings": (*notes, *versions.notes, *made.warnings)}), facts
+    return made.model_copy(update={"warnings": (*notes, *word.versions.notes, *made.warnings)}), facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """What the platform says before anything is decided, and what is to be said of it."""
+
+    observed: Mapping[str, Observation] = field(default_factory=dict)
+    found: Mapping[str, list[ObservedJob]] = field(default_factory=dict)
+    versions: Latest = field(default_factory=Latest)
+    notes: tuple[str, ...] = ()
+
+
+async def _ask(
+    client: Client,
+    settings: Settings,
+    request: PlanRequest,
+    desired: Mapping[str, DesiredJob],
+    state: State,
+    unresolved: Mapping[str, str],
+    saved: Plan | None,
+) -> _Word:
+    from reconciler.identities import content_drift
+    from reconciler.observe import last_seen, observe
+
+    options = request.options
+    observed = await observe(client, in_flight(state.jobs), last_seen(state.jobs))
+    new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
+    found: dict[str, list[ObservedJob]] = {}
+    notes: tuple[str, ...] = ()
+    if _first_run(state, new, request):
+        found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
+    notes += await content_drift(client, to_compare(desired, state.jobs), options.replace | options.follow)
+    versions = await read_latest(client, desired, saved, submits=may_submit_open(desired, state, options))
+    return _Word(observed, found, versions, notes)
 
 
 async def _foreseen(client: Client, made: Plan, state: State) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -65,9 +66,8 @@ def serve(
     layer = _layers(settings, log_format, faults)
     folder = DataFolder(data.resolve())
     folder.prepare()
-    key_file = None
-    if key is None and keys_file is None:
-        key_file = folder.api_key
+    key_file = folder.api_key if key is None and keys_file is None else None
+    if key_file is not None:
         with folder.setup():
             key = folder.secret(key_file.name, "sk_local_")
     with open_service(
@@ -80,20 +80,27 @@ def serve(
         slurm=slurm,
         shared=shared,
     ) as service:
-        if not service.lock.acquire():
-            raise ServiceError(
-                f"another process (pid {service.lock.holder()}) runs the jobs of {folder.root}",
-                "stop it first, or use another data folder",
-            )
-        try:
-            with bind(host, port) as listener, logging_as(log_format, secrets=[key] if key else []):
-                for line in _welcome(listener, host, folder, key_file, service):
-                    announce(line)
-                if faults:
-                    announce(f"WARNING: it lies on purpose, by the rules in {faults}. For tests only.")
-                asyncio.run(_serve(service, layer(service.app), listener, settings))
-        finally:
-            service.lock.release()
+        secrets = [key] if key else []
+        with _alone(service, folder), bind(host, port) as listener, logging_as(log_format, secrets=secrets):
+            for line in _welcome(listener, host, folder, key_file, service):
+                announce(line)
+            if faults:
+                announce(f"WARNING: it lies on purpose, by the rules in {faults}. For tests only.")
+            asyncio.run(_serve(service, layer(service.app), listener, settings))
+
+
+@contextlib.contextmanager
+def _alone(service: Service, folder: DataFolder) -> Iterator[None]:
+    """While no other process runs the jobs of `folder`. Raises `ServiceError` when one does."""
+    if not service.lock.acquire():
+        raise ServiceError(
+            f"another process (pid {service.lock.holder()}) runs the jobs of {folder.root}",
+            "stop it first, or use another data folder",
+        )
+    try:
+        yield
+    finally:
+        service.lock.release()
 
 
 def _layers(settings: Settings, log_format: LogFormat, faults: Path | None) -> Callable[[ASGIApp], ASGIApp]:

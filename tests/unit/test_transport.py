@@ -16,7 +16,7 @@ from http_server import KEY, Clock, Told, answer, endless, reset, serve, silence
 from reconciler.client import Client, Transport, normalise_endpoint
 from reconciler.client import transport as module
 from reconciler.client.patience import Timing
-from reconciler.client.transport import NoAnswer, NotSent, Response
+from reconciler.client.response import NoAnswer, NotSent, Response
 from reconciler.errors import ExitCode, PlatformError, PlatformUnavailable, UsageError
 
 OK = answer(200, {"ok": 1})
