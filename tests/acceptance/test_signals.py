@@ -8,12 +8,12 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import environment, running_platform
+from running import environment, running_platform, until
 
 pytestmark = pytest.mark.network
 COUNT = 5
@@ -64,13 +64,6 @@ class Scene:
         self.run("plan", "--detailed-exitcode")
         made = {r["job_id"] for r in self.state()["jobs"].values()}
         assert len(made) == COUNT
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from shared_places import Place, behind_http, bucket, in_bucket, in_git, server
-from trial import SETTLE, Control, Killer, Trial, exit_code, label
+from trial import SETTLE, Control, Killer, Trial, around_requests, exit_code, label
 
 from reconciler.address import parse_address
 from reconciler.backends import lease as leases
@@ -56,15 +56,7 @@ class Striker(Killer):
             (ObjectRegister, "swap"),
         ):
             setattr(owner, name, self._around(getattr(owner, name)))
-        send = httpx.AsyncHTTPTransport.handle_async_request
-
-        async def watched(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-            self.point()
-            response = await send(transport, request)
-            self.point()
-            return response
-
-        httpx.AsyncHTTPTransport.handle_async_request = watched  # type: ignore[method-assign, assignment]
+        around_requests(self.point)
         if self.blind:
             leases.Holding.may_send = lambda self: None  # type: ignore[method-assign]
 

@@ -57,6 +57,19 @@ class Control:
         return self.call("control/truth")
 
 
+def around_requests(point: Callable[[], None]) -> None:
+    """Call `point` before and after every request of this process."""
+    send = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def watched(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        point()
+        response = await send(transport, request)
+        point()
+        return response
+
+    httpx.AsyncHTTPTransport.handle_async_request = watched  # type: ignore[method-assign, assignment]
+
+
 class Killer:
     """Counts the points of this process, and kills it at number `at` (0: never).
 
@@ -79,15 +92,7 @@ class Killer:
         os.write = self._torn(os.write)
         for name in ("fsync", "replace", "rename", "unlink", "ftruncate"):
             setattr(os, name, self._around(getattr(os, name)))
-        send = httpx.AsyncHTTPTransport.handle_async_request
-
-        async def watched(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-            self.point()
-            response = await send(transport, request)
-            self.point()
-            return response
-
-        httpx.AsyncHTTPTransport.handle_async_request = watched  # type: ignore[method-assign, assignment]
+        around_requests(self.point)
 
     def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
