@@ -101,7 +101,7 @@ def plan(
     """Show what apply would do, and why.
 
     Reads the specs in PATH (specs/ by default), the state, and the platform's word on jobs in flight. Takes no lock and
-    writes nothing but --out and --report.
+    writes nothing but --out and --report, and what it remembers of specs in the user's cache folder.
     """
     settings = options.settings("plan")
     drafted = draft(options, settings, report)
