@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from reconciler.actions import SUBMITS, Action
 from reconciler.check import did_you_mean
 from reconciler.compare import declared_in
-from reconciler.duplicates import Asked, asked, listed, same_work
+from reconciler.duplicates import Asked, listed, same_work
 from reconciler.errors import Location
 from reconciler.facts import Facts
 from reconciler.job import (
@@ -23,9 +23,11 @@ from reconciler.text import plural
 def duplicates(actions: Sequence[Action], facts: Facts) -> Iterator[str]:
     """Specs that ask for the same work, one of which at least is about to be submitted."""
     submits = {a.name for a in actions if a.action in SUBMITS}
+    if not submits:
+        return
     others = {n: facts.state.jobs[n] for n in facts.elsewhere & facts.state.jobs.keys() - facts.desired.keys()}
     known = [Asked(Location(r.spec_path, r.line or 0), name, r.fingerprint) for name, r in others.items()]
-    for group in same_work([*map(asked, facts.desired.values()), *known]):
+    for group in same_work(facts.desired.values(), known):
         if count := sum(job.name in submits for job in group):
             yield f"{len(group):,} specs ask for the same work, and {count:,} would be submitted: {listed(group)}"
 

@@ -22,6 +22,8 @@ def sources(request: JsonObject) -> Iterator[tuple[str, JsonObject]]:
 
 def source_names(request: JsonObject) -> frozenset[str]:
     """The jobs whose outputs `request` takes."""
+    if not request.get("inputs"):
+        return frozenset()
     return frozenset(item[FROM]["job"] for _, item in sources(request))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import os
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reconciler.address import is_address, of_environment
+from reconciler.cache import Cache, tool
 from reconciler.errors import Diagnostic, Location, SpecError, UsageError
 from reconciler.findings import Finding, Route, did_you_mean
 
@@ -17,10 +20,11 @@ STATE = ".reconciler/state.json"
 """The state file where nothing says another."""
 
 
-def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
+def read_config(folder: Path, environment: str | None = None, cache: Path | None = None) -> dict[str, Any]:
     """The settings in `folder`'s `reconciler.yaml` as they are in `environment`; empty without the file.
 
-    `environment` is the one that was asked for; the result has the one that is meant. Raises `SpecError` with the
+    `environment` is the one that was asked for; the result has the one that is meant. `cache`: the folder in which is
+    remembered what the file says, by its content. Raises `SpecError` with the
     locations of what is wrong, `UsageError` when the file cannot be read or has no such environment.
     """
     path = folder / FILE
@@ -30,12 +34,25 @@ def read_config(folder: Path, environment: str | None = None) -> dict[str, Any]:
         text = ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{FILE} cannot be read: {error}") from error
-    return _in_environment(dict(_checked(text)) if text.strip() else {}, environment)
+    return _in_environment(dict(_said(text, cache)) if text.strip() else {}, environment)
 
 
-@cache
+@functools.cache
+def _said(text: str, folder: Path | None) -> dict[str, Any]:
+    """What the file says, or said in an earlier run. Raises `SpecError`."""
+    if folder is None:
+        return _checked(text)
+    cache = Cache(folder)
+    name = f"{hashlib.sha256(tool() + text.encode()).hexdigest()}.config"
+    if (known := cache.read(name)) is not None:
+        return cast("dict[str, Any]", json.loads(known.tobytes()))
+    said = _checked(text)
+    cache.write(name, json.dumps(said).encode())
+    return said
+
+
 def _checked(text: str) -> dict[str, Any]:
-    """What the file says. Raises `SpecError`."""
+    """What the file says, read anew. Raises `SpecError`."""
     from reconciler.check import Checker
     from reconciler.spec import Config
     from reconciler.yaml12 import parse

@@ -22,16 +22,13 @@ class Asked:
     fingerprint: str
 
 
-def asked(job: DesiredJob) -> Asked:
-    return Asked(job.location, job.name, job.fingerprint)
-
-
-def same_work(jobs: Iterable[Asked]) -> list[list[Asked]]:
+def same_work(jobs: Iterable[DesiredJob], others: Iterable[Asked] = ()) -> list[list[Asked]]:
     """Groups of two or more with one fingerprint, in the order of their files."""
-    groups: dict[str, list[Asked]] = {}
-    for job in jobs:
+    groups: dict[str, list[DesiredJob | Asked]] = {}
+    for job in (*jobs, *others):
         groups.setdefault(job.fingerprint, []).append(job)
-    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+    several = [group for group in groups.values() if len(group) > 1]
+    return sorted(sorted(Asked(j.location, j.name, j.fingerprint) for j in group) for group in several)
 
 
 def listed(group: Sequence[Asked]) -> str:
@@ -53,5 +50,5 @@ def duplicate_jobs(jobs: Iterable[DesiredJob]) -> list[Diagnostic]:
             "warning",
             hint=hint,
         )
-        for group in same_work(map(asked, jobs))
+        for group in same_work(jobs)
     ]

@@ -272,10 +272,15 @@ class _Loader:
     def _data(self, file: _File) -> bytes | None:
         """What is in the file. Links that leave the folder, devices and pipes are refused without being opened."""
         try:
-            if not stat.S_ISREG(os.lstat(file.path).st_mode) and not self._may_be_opened(file):
+            status = os.lstat(file.path)
+            if not stat.S_ISREG(status.st_mode) and not self._may_be_opened(file):
                 return None
-            with open(file.path, "rb") as opened:  # noqa: PTH123 - a path object for each takes as long as reading it
-                data = opened.read(FILE_LIMIT + 1)
+            # Room for the largest file, and a buffer and a path object for each, take longer than reading it.
+            with open(file.path, "rb", buffering=0) as opened:  # noqa: PTH123
+                expected = min(status.st_size, FILE_LIMIT)
+                data = opened.read(expected + 1)
+                if len(data) > expected:
+                    data += opened.read(FILE_LIMIT)
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
             self._fault("unreadable", f"cannot be read: {_reason(error)}", Location(file.shown))
             return None

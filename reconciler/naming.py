@@ -30,8 +30,15 @@ def named(facts: Facts, options: PlanOptions) -> PlanOptions:
         raise PlanRefused(f"--unprotect {name!r}: no spec has this name", did_you_mean(name, sorted(known)) or hint)
     if targets and (left_out := sorted(again - targets)):
         raise PlanRefused(f"--replace {left_out[0]!r}: it is not among the targets", "give it as a --target too")
+    return replace(options, targets=targets, replace=again, follow=_followers(again | options.follow, facts) - again)
+
+
+def _followers(names: frozenset[str], facts: Facts) -> frozenset[str]:
+    """`names`, and the recorded jobs that take from them."""
+    if not names:
+        return names
     takes = {n: source_names(facts.desired[n].request) for n in facts.desired.keys() & facts.state.jobs.keys()}
-    return replace(options, targets=targets, replace=again, follow=followers(again | options.follow, takes) - again)
+    return followers(names, takes)
 
 
 def moves_of(facts: Facts) -> dict[str, str]:

@@ -10,27 +10,21 @@ user's own, or from anything else is taken for none; two runs may write it at on
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from reconciler import __version__
-from reconciler.cache import Cache
+from reconciler.cache import Cache, tool
 from reconciler.canonical import canonical
 from reconciler.resolve import FileRead, ReadSpec
 
-_HEAD = b"reconciler specs 1\n"
-_DIGEST = 32
 _SPARE = 1000
 """What is remembered beside what the last run needed: at least this many, and at least as many as it needed."""
-_READ_WITH = ("yaml", "pydantic", "jsonschema_rs", "jsonschema", "rfc8785")
 _HEAD_OF_REQUEST = ("pipeline_type", "pipeline_key", "pipeline_version")
 
 
@@ -40,7 +34,7 @@ def context(
     """A digest of all that a file's meaning depends on, but for the file. None where it cannot be told."""
     digest = hashlib.sha256()
     try:
-        for part in (os.fsencode(root), _tool(), canonical([dict(variables), dict(policies)]), *_snapshots(pipelines)):
+        for part in (os.fsencode(root), tool(), canonical([dict(variables), dict(policies)]), *_snapshots(pipelines)):
             digest.update(b"%d:" % len(part))
             digest.update(part)
     except (OSError, ValueError, RecursionError):
@@ -53,21 +47,6 @@ def _snapshots(folder: Path | None) -> list[bytes]:
         return []
     paths = sorted(folder.glob("*.json"))
     return [part for path in paths for part in (os.fsencode(path), path.read_bytes() if path.is_file() else b"")]
-
-
-@functools.cache
-def _tool() -> bytes:
-    """This version of the tool, to the byte, and of what it reads specs with."""
-    digest = hashlib.sha256(__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    for name in _READ_WITH:
-        found = find_spec(name)
-        if found is not None and found.origin:
-            # Beside a package is a folder that has its version in its name.
-            beside = Path(found.origin).parents[1].glob(f"*{name.replace('_', '?')}-*.dist-info")
-            digest.update("\n".join([name, *sorted(path.name for path in beside)]).encode())
-    return digest.digest()
 
 
 def key_of(shown: str, data: bytes) -> bytes:
@@ -114,19 +93,14 @@ class Remembered:
 
 
 def _written(reads: Mapping[bytes, FileRead]) -> bytes:
-    data = msgspec.msgpack.encode(_sparse(dict(reads)))
-    return _HEAD + hashlib.sha256(data).digest() + data
+    return msgspec.msgpack.encode(_sparse(dict(reads)))
 
 
-def _reads(data: bytes | None) -> dict[bytes, FileRead]:
-    if data is None or not data.startswith(_HEAD):
-        return {}
-    start = len(_HEAD) + _DIGEST
-    rest = memoryview(data)[start:]
-    if hashlib.sha256(rest).digest() != data[len(_HEAD) : start]:
+def _reads(data: memoryview | None) -> dict[bytes, FileRead]:
+    if data is None:
         return {}
     try:
-        return msgspec.msgpack.decode(rest, type=dict[bytes, FileRead])
+        return msgspec.msgpack.decode(data, type=dict[bytes, FileRead])
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return {}
 

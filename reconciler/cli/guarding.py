@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from reconciler.cli.options import COMMON_OPTIONS, Options
+from reconciler.cli.options import COMMON_OPTIONS, Options, cache_folder
 from reconciler.errors import PlanRefused
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def limits_in_force(
     from reconciler.guards import GUARDS, parse_limit
 
     context = click.get_current_context()
-    config = read_config(Path.cwd(), context.ensure_object(Options).environment)
+    config = read_config(Path.cwd(), context.ensure_object(Options).environment, cache_folder())
     limits: dict[Guard, Limit] = {}
     typed: dict[Guard, str] = {}
     for guard in GUARDS:

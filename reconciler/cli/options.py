@@ -108,7 +108,7 @@ class Options:
         from reconciler.connect import LOCAL, PLATFORM
         from reconciler.reconcile import Settings
 
-        config = read_config(Path.cwd(), self.environment)
+        config = read_config(Path.cwd(), self.environment, cache_folder())
         endpoint = self.endpoint or config.get("endpoint") or PLATFORM
         environment = config.get("environment")
         state, address = place_of(self.state or config.get("state") or STATE, environment)
@@ -135,7 +135,7 @@ class Options:
             vars=config.get("vars", {}),
             environ=os.environ,
             policies=config.get("reconcile", {}),
-            cache=_cache(),
+            cache=cache_folder(),
             timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
         )
 
@@ -157,7 +157,7 @@ class Options:
         return _duration(written) if written is not None else default
 
 
-def _cache() -> Path | None:
+def cache_folder() -> Path | None:
     """The user's cache folder for this tool, unless RECONCILER_CACHE names another one, or says `off`."""
     asked = os.environ.get("RECONCILER_CACHE", "")
     if asked:
@@ -193,7 +193,7 @@ def specs_path(path: str | None) -> Path:
     """The folder or file with the specs: as given, else as `reconciler.yaml` says, else `specs/`."""
     from reconciler.config import read_config
 
-    return Path(path or read_config(Path.cwd()).get("specs") or "specs")
+    return Path(path or read_config(Path.cwd(), cache=cache_folder()).get("specs") or "specs")
 
 
 def _refuse_format(ctx: click.Context, wanted: str | None, formats: tuple[str, ...]) -> None:
