@@ -35,8 +35,10 @@ class Cache:
     def read(self, name: str) -> memoryview | None:
         """What `write` was given. None for a file that is damaged, or not there."""
         try:
-            data = read_file(self._folder / name) if self.has(name) else b""
+            data = read_file(self._folder / name) if self.has(name) else None
         except OSError:
+            return None
+        if data is None:
             return None
         start = len(_HEAD) + _DIGEST
         rest = memoryview(data)[start:]

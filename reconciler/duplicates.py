@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from reconciler.errors import Diagnostic, Location
 from reconciler.job import DesiredJob
@@ -25,7 +26,7 @@ class Asked:
 def same_work(jobs: Iterable[DesiredJob], others: Iterable[Asked] = ()) -> list[list[Asked]]:
     """Groups of two or more with one fingerprint, in the order of their files."""
     groups: dict[str, list[DesiredJob | Asked]] = {}
-    for job in (*jobs, *others):
+    for job in chain[DesiredJob | Asked](jobs, others):
         groups.setdefault(job.fingerprint, []).append(job)
     several = [group for group in groups.values() if len(group) > 1]
     return sorted(sorted(Asked(j.location, j.name, j.fingerprint) for j in group) for group in several)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.errors import Location
@@ -71,8 +72,7 @@ OnRemove: TypeAlias = Literal["prune", "cancel", "forget"]
 """What happens to a job when its spec is removed: what --prune says, it is cancelled, or left alone and forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True, omit_defaults=True):
     """What `reconcile` in a spec asks for. `attempts` counts every run of one submission, the first included."""
 
     attempts: int = 1
@@ -91,8 +91,7 @@ class Policy:
     on_remove: OnRemove = "prune"
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredJob:
+class DesiredJob(Struct, frozen=True, omit_defaults=True):
     """A fully resolved job that the specs ask for. `request` is the body of `POST /batch/jobs` without `name`."""
 
     name: str

@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from reconciler.cache import Cache, tool
 from reconciler.canonical import canonical
@@ -93,7 +93,7 @@ class Remembered:
 
 
 def _written(reads: Mapping[bytes, FileRead]) -> bytes:
-    return msgspec.msgpack.encode(_sparse(dict(reads)))
+    return msgspec.msgpack.encode(reads)
 
 
 def _reads(data: memoryview | None) -> dict[bytes, FileRead]:
@@ -124,20 +124,3 @@ def _without_content(spec: ReadSpec) -> ReadSpec:
     # Where the key stands is told of those that leave the version open.
     where = None if "pipeline_version" in job.request else spec.key_location
     return replace(spec, job=job, key_location=where)
-
-
-def _sparse(value: Any) -> Any:
-    """Plain data without the fields that have their defaults."""
-    if isinstance(value, dict):
-        return {key: _sparse(below) for key, below in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sparse(below) for below in value]
-    if not is_dataclass(value):
-        return value
-    told = {}
-    for field in fields(value):
-        own = getattr(value, field.name)
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
-        if own != default:
-            told[field.name] = _sparse(own)
-    return told

@@ -32,13 +32,16 @@ class Renderer:
         self._policies = policies
         self._matrix = Checker(Matrix.model_json_schema, ours=True)
 
-    def render(self, document: JsonObject) -> tuple[list[Rendered], list[Finding]]:
-        """The specs of `document`, and what is wrong with its expressions and its matrix. Each finding comes once."""
+    def render(self, document: JsonObject, *, plain: bool = False) -> tuple[list[Rendered], list[Finding]]:
+        """The specs of `document`, and what is wrong with its expressions and its matrix. Each finding comes once.
+
+        `plain`: no expression is in it, so none is looked for.
+        """
         policies = document.get("reconcile") or {}
         if self._policies and isinstance(policies, dict):
             document = {**document, "reconcile": {**self._policies, **policies}}
         if not isinstance(policies, dict) or "matrix" not in policies:
-            if not _mentions(document):
+            if plain or not _mentions(document):
                 return [Rendered(document, {})], []
             rendered, findings = self._filled(document, None)
             return [rendered], findings

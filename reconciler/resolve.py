@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.canonical import canonical
 from reconciler.chains import FROM, in_order, source_names, with_sources
@@ -59,8 +62,7 @@ class WrittenSpec:
     move_location: Location | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadSpec:
+class ReadSpec(Struct, frozen=True, omit_defaults=True):
     """A valid spec, read: its job, and what is asked of it when all specs are looked at together. Plain data.
 
     `job`: its fingerprint is without what other jobs make. `files`: its local files, by the path as written.
@@ -70,9 +72,9 @@ class ReadSpec:
     job: DesiredJob
     name_location: Location
     key_location: Location | None = None
-    needs: Mapping[str, Location] = field(default_factory=dict)
+    needs: Mapping[str, Location] = {}
     takes: tuple[Taken, ...] = ()
-    files: Mapping[str, tuple[Upload, ...]] = field(default_factory=dict)
+    files: Mapping[str, tuple[Upload, ...]] = {}
     pipeline: str | None = None
     newest: str | None = None
     outputs: tuple[str, ...] | None = None
@@ -88,18 +90,17 @@ class Claim:
     valid: bool
 
 
-@dataclass(slots=True)
-class FileRead:
+class FileRead(Struct, omit_defaults=True):
     """What one file says. Plain data.
 
     `unchecked`: pipelines without a snapshot. `lasting`: it would say the same in the next run, as long as the local
     files that it names are the same.
     """
 
-    specs: list[ReadSpec] = field(default_factory=list)
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    unchecked: set[str] = field(default_factory=set)
+    specs: list[ReadSpec] = []
+    diagnostics: list[Diagnostic] = []
+    claims: list[Claim] = []
+    unchecked: set[str] = set()
     lasting: bool = True
 
 

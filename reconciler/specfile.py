@@ -68,13 +68,14 @@ class SpecReader:
         if not documents and not faults:
             self._fault("empty-file", "no job spec in this file", Location(shown, 1), "write one, or remove the file")
         broken = any(f.severity == "error" for f in faults)
+        plain = "${{" not in text and "\\" not in text  # behind a backslash anything may stand
         for document in documents:
-            self._document(document, shown, folder, broken=broken)
+            self._document(document, shown, folder, broken=broken, plain=plain)
         if any(spec.job.env for spec in self._read.specs):
             self._read.lasting = False
         return self._read
 
-    def _document(self, document: Document, shown: str, folder: Path, *, broken: bool) -> None:
+    def _document(self, document: Document, shown: str, folder: Path, *, broken: bool, plain: bool) -> None:
         value = document.value
         where = Location(shown, *document.marks.at)
         if value is None:
@@ -85,7 +86,7 @@ class SpecReader:
             hint = "a job spec is a mapping: name, pipeline_type, pipeline_key, …"
             self._fault("not-a-spec", f"{kind}, not a job spec", where, hint)
             return
-        rendered, faults = self._renderer.render(value)
+        rendered, faults = self._renderer.render(value, plain=plain)
         findings = dict.fromkeys(faults)
         for spec in rendered:
             found = self._spec(spec, faults, document.marks, where, folder, broken=broken)

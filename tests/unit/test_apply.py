@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from nouns import desired
 
 from reconciler.actions import Action
@@ -147,7 +147,7 @@ def test_a_job_that_was_cancelled_for_a_refused_one_goes_on_with_its_old_spec(sc
     assert f"{first.job_id} was cancelled for it, so nothing runs now" in (outcome.hint or "")
     state = fold(scene.state, scene.journal.entries).state
     assert (state.jobs["a"].job_id, state.jobs["a"].status) == (first.job_id, "CANCELLED")
-    want = dataclasses.replace(desired("a"), fingerprint=state.jobs["a"].fingerprint)
+    want = replace(desired("a"), fingerprint=state.jobs["a"].fingerprint)
     (again,) = make_plan(Facts({"a": want}, state)).actions
     assert again.action == "retry"
     assert again.reason.startswith("cancelled for another job that was not submitted in its place")

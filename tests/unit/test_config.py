@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import config_above, read_config
+from reconciler.config import _said, config_above, read_config
 from reconciler.errors import SpecError, UsageError
 
 
@@ -164,3 +164,41 @@ def test_the_settings_above_are_found_up_to_the_top_of_the_repository(tmp_path: 
     assert config_above(deep) == "../.."
     (deep / "reconciler.yaml").touch()
     assert config_above(deep) is None
+
+
+EVERYTHING = """\
+endpoint: https://example.com
+parallelism: 4
+lock_timeout: 2m
+max_cancellations: 20%
+max_submissions: none
+vars: {text: "ü\\u2028", number: 1.5, whole: 9007199254740991, list: [true, null, {deep: x}]}
+reconcile: {retry: {attempts: 3, on: [failed]}, protect: true}
+environments: {prod: {endpoint: local, vars: {text: other}}}
+"""
+
+
+def test_what_is_remembered_of_the_file_is_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "reconciler.yaml").write_text(EVERYTHING)
+    cache = tmp_path / "cache"
+    for environment in (None, "prod"):
+        anew = repr(read_config(tmp_path, environment))
+        for _ in range(2):
+            _said.cache_clear()
+            assert repr(read_config(tmp_path, environment, cache)) == anew
+    (kept,) = cache.iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b" ")
+    _said.cache_clear()
+    assert repr(read_config(tmp_path, None, cache)) == repr(read_config(tmp_path))
+
+
+def test_a_file_that_changed_is_read_anew_and_a_faulty_one_is_not_remembered(tmp_path: Path) -> None:
+    file, cache = tmp_path / "reconciler.yaml", tmp_path / "cache"
+    file.write_text("parallelism: 4\n")
+    assert read_config(tmp_path, cache=cache) == {"parallelism": 4}
+    file.write_text("parallelism: 5\n")
+    assert read_config(tmp_path, cache=cache) == {"parallelism": 5}
+    file.write_text("parallelism: none\n")
+    for _ in range(2):
+        with pytest.raises(SpecError):
+            read_config(tmp_path, cache=cache)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from http_server import Answer, Request, answer, reset, talk
+from msgspec.structs import replace
 from nouns import desired, recorded
 
 from reconciler import identities

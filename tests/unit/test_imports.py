@@ -35,6 +35,7 @@ def work(tmp_path: Path) -> Path:
     """A working directory with five specs, each with its job, and what a run remembers of them."""
     (tmp_path / "specs").mkdir()
     (tmp_path / ".reconciler").mkdir()
+    (tmp_path / "reconciler.yaml").write_text("parallelism: 4\n")
     for number in range(5):
         (tmp_path / "specs" / f"{number}.yaml").write_text(SPEC.format(f"n{number}"))
     (tmp_path / ".reconciler" / "state.json").write_text(json.dumps(STATE))

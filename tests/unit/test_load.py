@@ -525,3 +525,12 @@ def test_nothing_that_stands_in_a_wrong_place_is_an_exception(folder: Path, name
     loaded = read(folder)
     assert names(loaded) == []
     assert "not-allowed" in [code for _, code in told(loaded)]
+
+
+@pytest.mark.parametrize(
+    "written", ["${{ vars.key }}", '"${{ vars.key }}"', '"\\x24{{ vars.key }}"', '"\\u0024\\\n  {{ vars.key }}"']
+)
+def test_an_expression_is_filled_in_however_it_is_written(folder: Path, written: str) -> None:
+    (folder / "a.yaml").write_text(f"name: a\npipeline_type: batch\npipeline_key: {written}\n")
+    (spec,) = load([Path("specs")], root=folder.parent, scopes={"vars": lambda: {"key": "filled"}}).specs
+    assert spec.job.request["pipeline_key"] == "filled"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from nouns import ENDPOINT, desired, observed, recorded, state
 
 from reconciler.actions import PASSIVE, Action, Plan
@@ -285,7 +286,7 @@ def test_the_latest_version_is_submitted_and_shown_and_no_part_of_the_fingerprin
 
 def test_a_version_that_the_spec_names_is_its_own() -> None:
     want = desired()
-    pinned = dataclasses.replace(want, request={**want.request, "pipeline_version": "1.0.0"})
+    pinned = structs.replace(want, request={**want.request, "pipeline_version": "1.0.0"})
     action = plan_one(dataclasses.replace(OPEN, desired={"a": pinned}))
     assert (action.pipeline_version, action.told) == (None, "new")
     assert action.pinned == action.request == pinned.request

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from nouns import desired, recorded, request, state
 
 from reconciler.errors import PlanRefused
@@ -82,7 +82,7 @@ def test_a_digest_says_only_whether_it_is_the_same() -> None:
     ],
 )
 def test_another_value_is_another_job(then: dict[str, str], now: dict[str, str], action: str) -> None:
-    job = dataclasses.replace(desired("a", TOKEN), env=("TOKEN",))
+    job = replace(desired("a", TOKEN), env=("TOKEN",))
     facts: dict[str, Any] = {"desired": {"a": job}, "state": state(a=recorded("COMPLETED", TOKEN, secrets=then))}
     (made,) = make_plan(Facts(**facts, secrets=now)).actions
     assert made.action == action

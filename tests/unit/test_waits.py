@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from nouns import desired, recorded, state
 
 from reconciler.actions import Action
@@ -20,7 +20,7 @@ def needing(name: str, *needs: str, takes: str | None = None, value: Any = 1) ->
     request = job.request
     if takes:
         request = {**request, "inputs": {"p": [{"from": {"job": takes, "port": "out"}}]}}
-    return dataclasses.replace(job, request=request, needs=frozenset((*needs, *([takes] if takes else []))))
+    return replace(job, request=request, needs=frozenset((*needs, *([takes] if takes else []))))
 
 
 def planned(jobs: dict[str, RecordedJob], *wanted: DesiredJob, **more: Any) -> dict[str, Action]:
@@ -82,13 +82,13 @@ def test_with_a_target_what_stands_elsewhere_is_known() -> None:
 @pytest.mark.parametrize("status", ["RUNNING", "COMPLETED", "FAILED"])
 def test_a_job_that_is_there_waits_for_nothing(status: str) -> None:
     """It was submitted when it could be. A retry runs the same job on the same files."""
-    job = dataclasses.replace(needing("b", "a"), policy=desired(attempts=2).policy)
+    job = replace(needing("b", "a"), policy=desired(attempts=2).policy)
     jobs = {"a": recorded("RUNNING", 1), "b": recorded(status, 1, job_id="job_b")}
     assert planned(jobs, desired("a", 1), job)["b"].waits_for == ()
 
 
 def test_a_change_upstream_is_the_reason_when_nothing_else_changed() -> None:
-    want = dataclasses.replace(needing("b", takes="a"), fingerprint="sha256:" + "0" * 64)
+    want = replace(needing("b", takes="a"), fingerprint="sha256:" + "0" * 64)
     have = recorded("COMPLETED", 1).model_copy(update={"request": want.request})
     action = planned({"a": recorded("COMPLETED", 1), "b": have}, desired("a", 1), want)["b"]
     assert (action.action, action.reason) == ("replace", "it takes from a, and that has changed")
