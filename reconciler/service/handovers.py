@@ -55,7 +55,7 @@ class Handovers:
         """The jobs whose turn it is and that have not been handed over, at most so many."""
         with self._database.read() as tx:
             jobs = []
-            for (pipeline_type,) in tx.execute("SELECT DISTINCT pipeline_type FROM queue_counts").fetchall():
+            for (pipeline_type,) in tx.execute("SELECT DISTINCT pipeline_type FROM queue_blocks").fetchall():
                 rows = tx.execute(
                     "SELECT * FROM jobs WHERE status = 'PENDING' AND pipeline_type = ? AND not_before IS NULL"
                     " AND id NOT IN (SELECT job_id FROM handovers) ORDER BY priority DESC, turn, ticket LIMIT ?",

@@ -300,4 +300,44 @@ MIGRATIONS = (
         attempt INTEGER
     );
     """,
+    """
+    -- How many jobs wait, by 64 and by 4096 turns: a place in a queue of 100,000 is a sum over some eighty counts.
+    DROP TRIGGER queue_entered;
+    DROP TRIGGER queue_left;
+    DROP TRIGGER queue_entered_again;
+    DELETE FROM queue_counts;
+    INSERT INTO queue_counts SELECT pipeline_type, priority, turn / 64, COUNT(*) FROM jobs
+        WHERE status = 'PENDING' GROUP BY 1, 2, 3;
+    CREATE TABLE queue_blocks (
+        pipeline_type TEXT NOT NULL,
+        priority INTEGER NOT NULL,
+        block INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        PRIMARY KEY (pipeline_type, priority, block)
+    ) WITHOUT ROWID;
+    INSERT INTO queue_blocks SELECT pipeline_type, priority, turn / 4096, COUNT(*) FROM jobs
+        WHERE status = 'PENDING' GROUP BY 1, 2, 3;
+    CREATE TRIGGER queue_entered AFTER INSERT ON jobs WHEN new.status = 'PENDING' BEGIN
+        INSERT INTO queue_counts VALUES (new.pipeline_type, new.priority, new.turn / 64, 1)
+            ON CONFLICT DO UPDATE SET n = n + 1;
+        INSERT INTO queue_blocks VALUES (new.pipeline_type, new.priority, new.turn / 4096, 1)
+            ON CONFLICT DO UPDATE SET n = n + 1;
+    END;
+    CREATE TRIGGER queue_left AFTER UPDATE OF status, turn ON jobs WHEN old.status = 'PENDING' BEGIN
+        UPDATE queue_counts SET n = n - 1
+            WHERE pipeline_type = old.pipeline_type AND priority = old.priority AND bucket = old.turn / 64;
+        DELETE FROM queue_counts WHERE n = 0
+            AND pipeline_type = old.pipeline_type AND priority = old.priority AND bucket = old.turn / 64;
+        UPDATE queue_blocks SET n = n - 1
+            WHERE pipeline_type = old.pipeline_type AND priority = old.priority AND block = old.turn / 4096;
+        DELETE FROM queue_blocks WHERE n = 0
+            AND pipeline_type = old.pipeline_type AND priority = old.priority AND block = old.turn / 4096;
+    END;
+    CREATE TRIGGER queue_entered_again AFTER UPDATE OF status, turn ON jobs WHEN new.status = 'PENDING' BEGIN
+        INSERT INTO queue_counts VALUES (new.pipeline_type, new.priority, new.turn / 64, 1)
+            ON CONFLICT DO UPDATE SET n = n + 1;
+        INSERT INTO queue_blocks VALUES (new.pipeline_type, new.priority, new.turn / 4096, 1)
+            ON CONFLICT DO UPDATE SET n = n + 1;
+    END;
+    """,
 )

@@ -11,7 +11,9 @@ import sqlite3
 
 from reconciler.service.jobs import Job
 
-_BUCKET = 256  # turns that `queue_counts` counts together; the migrations have the same number
+# Turns that `queue_counts` and `queue_blocks` count together; the migrations have the same numbers.
+_BUCKET = 64
+_BLOCK = 4096
 _ADMITTED = ""  # stands for an organisation in `turns`: the turn that was admitted last
 
 
@@ -41,21 +43,26 @@ def _note_turn(tx: sqlite3.Connection, pipeline_type: str, priority: int, org_id
 
 def depth(tx: sqlite3.Connection, pipeline_type: str) -> int:
     """How many jobs of the type wait."""
-    query = "SELECT COALESCE(SUM(n), 0) FROM queue_counts WHERE pipeline_type = ?"
+    query = "SELECT COALESCE(SUM(n), 0) FROM queue_blocks WHERE pipeline_type = ?"
     return int(tx.execute(query, (pipeline_type,)).fetchone()[0])
 
 
 def position(tx: sqlite3.Connection, job: Job) -> int:
     """The place of a waiting job among those of its type, from 1. What it costs does not grow with the queue."""
-    bucket = job.turn // _BUCKET
-    (before,) = tx.execute(
-        "SELECT COALESCE(SUM(n), 0) FROM queue_counts WHERE pipeline_type = ?"
-        " AND (priority > ? OR priority = ? AND bucket < ?)",
-        (job.pipeline_type, job.priority, job.priority, bucket),
+    kind, priority, block, bucket = job.pipeline_type, job.priority, job.turn // _BLOCK, job.turn // _BUCKET
+    (blocks,) = tx.execute(
+        "SELECT COALESCE(SUM(n), 0) FROM queue_blocks WHERE pipeline_type = ?"
+        " AND (priority > ? OR priority = ? AND block < ?)",
+        (kind, priority, priority, block),
+    ).fetchone()
+    (buckets,) = tx.execute(
+        "SELECT COALESCE(SUM(n), 0) FROM queue_counts WHERE pipeline_type = ? AND priority = ?"
+        " AND bucket >= ? AND bucket < ?",
+        (kind, priority, block * (_BLOCK // _BUCKET), bucket),
     ).fetchone()
     (beside,) = tx.execute(
         "SELECT COUNT(*) FROM jobs WHERE status = 'PENDING' AND pipeline_type = ? AND priority = ?"
         " AND turn >= ? AND (turn, ticket) <= (?, ?)",
-        (job.pipeline_type, job.priority, bucket * _BUCKET, job.turn, job.ticket),
+        (kind, priority, bucket * _BUCKET, job.turn, job.ticket),
     ).fetchone()
-    return int(before) + int(beside)
+    return int(blocks) + int(buckets) + int(beside)

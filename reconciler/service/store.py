@@ -196,7 +196,7 @@ class Store:
 
     def queue_depths(self) -> dict[str, int]:
         """How many jobs of each type wait; types without any are absent."""
-        query = "SELECT pipeline_type, SUM(n) FROM queue_counts GROUP BY pipeline_type"
+        query = "SELECT pipeline_type, SUM(n) FROM queue_blocks GROUP BY pipeline_type"
         with self._database.read() as tx:
             return dict(tx.execute(query).fetchall())
 
@@ -330,7 +330,7 @@ def end_waits(tx: sqlite3.Connection, now: str) -> None:
 def queue_heads(tx: sqlite3.Connection) -> list[Job]:
     """The job whose turn it is in each queue, not counting those that wait after a failed attempt."""
     heads = []
-    for (pipeline_type,) in tx.execute("SELECT DISTINCT pipeline_type FROM queue_counts").fetchall():
+    for (pipeline_type,) in tx.execute("SELECT DISTINCT pipeline_type FROM queue_blocks").fetchall():
         row = tx.execute(
             "SELECT * FROM jobs WHERE status = 'PENDING' AND pipeline_type = ?"
             " AND not_before IS NULL ORDER BY priority DESC, turn, ticket LIMIT 1",

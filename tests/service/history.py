@@ -135,7 +135,9 @@ def faults_of_counts(database: sqlite3.Connection) -> list[str]:
     """The counts that triggers keep are those of a recount."""
     pairs = {
         "job_counts": "SELECT org_id, pipeline_type, status, COUNT(*) FROM jobs GROUP BY 1, 2, 3",
-        "queue_counts": "SELECT pipeline_type, priority, turn / 256, COUNT(*) FROM jobs"
+        "queue_counts": "SELECT pipeline_type, priority, turn / 64, COUNT(*) FROM jobs"
+        " WHERE status = 'PENDING' GROUP BY 1, 2, 3",
+        "queue_blocks": "SELECT pipeline_type, priority, turn / 4096, COUNT(*) FROM jobs"
         " WHERE status = 'PENDING' GROUP BY 1, 2, 3",
     }
     found = []

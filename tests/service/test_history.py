@@ -56,6 +56,7 @@ async def test_a_folder_in_order_has_no_faults(tmp_path: Path) -> None:
         (TRANSITION.format("RUNNING", "COMPLETED"), "was completed 2 times"),
         ("UPDATE job_counts SET n = n + 1", "job_counts has"),
         ("DELETE FROM queue_counts", "queue_counts has"),
+        ("DELETE FROM queue_blocks", "queue_blocks has"),
         ("DELETE FROM outputs", "has 0 outputs for a"),
         ("UPDATE outputs SET num_bytes = num_bytes + 1", "not whole"),
         ("UPDATE inputs SET status = 'processing'", "left inputs"),
@@ -80,5 +81,5 @@ async def test_damage_to_the_files_is_seen(tmp_path: Path) -> None:
 async def test_a_wrong_place_in_the_queue_is_seen(tmp_path: Path) -> None:
     data = await ended(tmp_path)
     with closing(history.connect(data)) as database:
-        database.execute("UPDATE queue_counts SET n = 2, bucket = -1")
+        database.execute("UPDATE queue_blocks SET n = 2, block = -1")
         assert len(history.faults_of_positions(database)) == 2
