@@ -18,6 +18,8 @@ from reconciler.errors import PlatformError, PlatformUnavailable
 from reconciler.job import Gone, JsonObject, Observation, ObservedJob, Seen, Unreachable, Upload
 from reconciler.secrets import Secrets
 
+FILES_PAGE = 1000
+"""Rows that are asked for in one page of the list of files."""
 PAGE = 100
 """Rows asked for in one page; the platform's maximum is not published, and users send up to this."""
 _PAGES = 10_000
@@ -245,6 +247,17 @@ class Client:
     async def file(self, file_id: str) -> JsonObject | None:
         """`GET /files/metadata/{file_id}`, once; None when there is no such file. Raises `PlatformError`."""
         return await uploads.metadata_once(self._transport, file_id)
+
+    async def files_page(self, after: str | None = None) -> tuple[list[JsonObject], str | None]:
+        """One page of `GET /files/metadata`, newest first, and what the next one comes `after`; None behind the last.
+
+        Asked once. Raises `PlatformError`.
+        """
+        query = {"limit": FILES_PAGE} | ({} if after is None else {"after": after})
+        response = await self._transport.ask_once("GET", "/files/metadata", params=query)
+        if not response.ok:
+            raise response.error("GET /files/metadata")
+        return wire.file_rows(response.value)
 
     async def upload(self, upload: Upload, path: Path, sent: Callable[[int], None] = lambda num_bytes: None) -> None:
         """Send a file, and go on with it where an earlier run was cut off. `sent` is told the bytes that have left, and

@@ -106,9 +106,9 @@ class Transport:
         """
         return await self._until_answered(lambda: self._once(method, path, **request))
 
-    async def ask_once(self, method: str, path: str) -> Response:
+    async def ask_once(self, method: str, path: str, **request: Any) -> Response:
         """Send a request whose answer is worth no patience. Raises `PlatformUnavailable`."""
-        return await self._once(method, path)
+        return await self._once(method, path, **request)
 
     async def _until_answered(self, attempt: Callable[[], Awaitable[Response]]) -> Response:
         return await self._patience.until_done(

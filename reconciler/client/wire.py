@@ -92,6 +92,14 @@ def rows(raw: Any, key: str) -> tuple[list[JsonObject], int | None] | None:
     return items, _count(raw.get("total"))
 
 
+def file_rows(raw: Any) -> tuple[list[JsonObject], str | None]:
+    """The rows of a page of files, and the cursor of the next page. The platform has answered with a bare list, too."""
+    items = raw.get("data") if isinstance(raw, dict) else raw
+    found = [row for row in items if isinstance(row, dict)] if isinstance(items, list) else []
+    cursor = raw.get("next_cursor") if isinstance(raw, dict) and raw.get("has_more") is not False else None
+    return found, cursor if isinstance(cursor, str) and cursor else None
+
+
 def http_date(text: str) -> datetime | None:
     """The moment that an HTTP date names; None for what is no date, or none that a clock can go on from."""
     try:

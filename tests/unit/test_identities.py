@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -20,6 +21,13 @@ pytestmark = pytest.mark.network
 
 def row(uid: str, size: int = 4) -> bytes:
     return answer(200, {"file_id": "x", "file_uid": uid, "num_bytes": size, "is_valid": True})
+
+
+NO_LIST = answer(404)
+
+
+def _lists(request: Request) -> bool:
+    return "/files/metadata/" not in request.target
 
 
 def drift(said: Any, **files: tuple[str, int | None]) -> Any:
@@ -81,9 +89,73 @@ def test_each_file_is_asked_for_once_and_no_more_than_the_limit(monkeypatch: pyt
     monkeypatch.setattr(identities, "LIMIT", 3)
     files = {f"f{i}": PlatformFile(file_uid="fil_1", num_bytes=4) for i in range(5)}
     jobs = {name: recorded("COMPLETED", files=files) for name in ("a", "b")}
-    told = talk([row("fil_1")], lambda client: content_drift(client, jobs))
-    assert sorted(request.target[-2:] for request in told.requests) == ["f0", "f1", "f2"]
+    told = talk(lambda r: NO_LIST if _lists(r) else row("fil_1"), lambda client: content_drift(client, jobs))
+    assert sorted(r.target[-2:] for r in told.requests if not _lists(r)) == ["f0", "f1", "f2"]
     assert told.result == ("only 3 of 5 inputs were compared with what they were when their jobs were submitted",)
+
+
+def _listed(*rows: tuple[str, str], after: str | None = None, bare: bool = False) -> Answer:
+    data = [{"file_id": name, "file_uid": uid, "num_bytes": 4} for name, uid in rows]
+    return answer(200, data if bare else {"data": data, "has_more": after is not None, "next_cursor": after})
+
+
+FILES = {f"f{i}": PlatformFile(file_uid=f"fil_{i}", num_bytes=4) for i in range(2_000)}
+ROWS = [(name, file.file_uid) for name, file in FILES.items()]
+
+
+def _looked(said: Callable[[Request], Answer], files: Mapping[str, PlatformFile] = FILES) -> tuple[Any, list[str]]:
+    told = talk(said, lambda client: content_drift(client, {"a": recorded("COMPLETED", files=files)}))
+    return told.result, [request.target.partition("/files/metadata")[2] for request in told.requests]
+
+
+def test_many_files_are_compared_at_the_price_of_their_pages() -> None:
+    pages = {"?limit=1000": _listed(*ROWS[:1000], after="7"), "?limit=1000&after=7": _listed(*ROWS[1000:], after="8")}
+    warnings, asked = _looked(lambda r: pages[r.target.partition("/files/metadata")[2]])
+    assert warnings == ()
+    assert asked == ["?limit=1000", "?limit=1000&after=7"]  # all are found: the rest of the list is nobody's business
+
+
+def test_a_list_without_pages_is_read_as_well() -> None:
+    warnings, asked = _looked(lambda _: _listed(*ROWS[:10], bare=True), dict(list(FILES.items())[:10]))
+    assert (warnings, asked) == ((), ["?limit=1000"])
+
+
+def test_what_a_page_shows_otherwise_is_only_believed_when_it_is_asked_for() -> None:
+    changed = [("f0", "fil_new"), ("f1", "fil_new"), *ROWS]
+
+    def said(request: Request) -> Answer:
+        if _lists(request):
+            return _listed(*changed)
+        return row("fil_0") if request.target.endswith("/f0") else row("fil_new")
+
+    (warning,), asked = _looked(said)
+    assert "input f1 has other content" in warning  # of f0 the list was behind
+    assert sorted(asked) == ["/f0", "/f1", "?limit=1000"]
+
+
+def test_a_name_that_is_listed_with_two_contents_is_asked_for() -> None:
+    few = dict(list(FILES.items())[:6])
+    both = _listed(*ROWS[:6], ("f0", "fil_new"), bare=True)
+    (warning,), asked = _looked(lambda r: both if _lists(r) else row("fil_new"), few)
+    assert "input f0 has other content" in warning
+    assert sorted(asked) == ["/f0", "?limit=1000"]
+
+
+def test_a_page_of_other_peoples_files_is_the_last() -> None:
+    few = dict(list(FILES.items())[:6])
+    warnings, asked = _looked(
+        lambda r: _listed(("x", "fil_x"), after="7") if _lists(r) else row("fil_" + r.target[-1]), few
+    )
+    assert warnings == ()
+    assert sorted(asked) == ["/f0", "/f1", "/f2", "/f3", "/f4", "/f5", "?limit=1000"]
+
+
+@pytest.mark.parametrize("said", [answer(404), answer(503), answer(200, "x"), answer(200, {"data": [1, {}]}), reset])
+def test_without_a_list_each_file_is_asked_for(said: Answer) -> None:
+    few = dict(list(FILES.items())[:6])
+    warnings, asked = _looked(lambda r: said if _lists(r) else row("fil_" + r.target[-1]), few)
+    assert warnings == ()
+    assert len(asked) == 7
 
 
 def test_only_jobs_that_the_specs_still_ask_for_are_compared() -> None:
