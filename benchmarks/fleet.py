@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 import yaml
 
-from reconciler.job import RecordedJob, Source, State
+from reconciler.job import PlatformFile, RecordedJob, Source, State
 from reconciler.resolve import fingerprint
 from reconciler.state import dumps
 
@@ -161,8 +161,22 @@ def platform_job(spec: Spec, job: str, status: str) -> dict[str, Any]:
     }
 
 
-def state(number: int, recorded: Recorded, endpoint: str = ENDPOINT, seed: int = 1) -> State:
-    """The state in which every spec has its job: all COMPLETED, or all RUNNING."""
+def file_row(file_id: str) -> dict[str, Any]:
+    """What the platform says of a file."""
+    return {"file_id": file_id, "file_uid": f"fil_{file_id}", "num_bytes": len(file_id), "is_valid": True}
+
+
+def files(request: dict[str, Any]) -> list[str]:
+    """What a request names by its `file_id`."""
+    return [item["file_id"] for items in request["inputs"].values() for item in items]
+
+
+def state(
+    number: int, recorded: Recorded, endpoint: str = ENDPOINT, seed: int = 1, *, with_files: bool = False
+) -> State:
+    """The state in which every spec has its job: all COMPLETED, or all RUNNING. `with_files`: it is recorded which
+    contents their inputs had.
+    """
     status = "COMPLETED" if recorded == "completed" else "RUNNING"
     source = Source(commit="4b825dc642cb6eb9a060e54bf8d69288fbee4904", branch="main", dirty=False, tool_version="0.1.0")
     jobs = {}
@@ -182,6 +196,7 @@ def state(number: int, recorded: Recorded, endpoint: str = ENDPOINT, seed: int =
             source=source,
             why="new",
             observed=job,
+            files={f: PlatformFile.model_validate(file_row(f)) for f in files(spec.request)} if with_files else {},
         )
     generations = dict.fromkeys(jobs, 1)
     lineage = str(uuid.UUID(int=random.Random(seed).getrandbits(128), version=4))
@@ -212,11 +227,19 @@ def write(
         write_state(folder, number, recorded, endpoint=endpoint, seed=seed)
 
 
-def write_state(folder: Path, number: int, recorded: Recorded, *, endpoint: str = ENDPOINT, seed: int = 1) -> None:
+def write_state(
+    folder: Path,
+    number: int,
+    recorded: Recorded,
+    *,
+    endpoint: str = ENDPOINT,
+    seed: int = 1,
+    with_files: bool = False,
+) -> None:
     """Put the state that belongs to the specs into `folder`, in place of the one that is there."""
     path = folder / ".reconciler" / "state.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(dumps(state(number, recorded, endpoint, seed)))
+    path.write_bytes(dumps(state(number, recorded, endpoint, seed, with_files=with_files)))
     path.chmod(0o600)
 
 

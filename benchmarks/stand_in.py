@@ -19,7 +19,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
-from benchmarks.fleet import job_id, platform_job, specs
+from benchmarks.fleet import file_row, files, job_id, platform_job, specs
 
 _PREFIX = "/v0.5"
 
@@ -31,6 +31,7 @@ class Platform:
         made = (platform_job(spec, job_id(index), "RUNNING") for index, spec in enumerate(specs(fleet)))
         self._fleet = [json.dumps(job).encode() for job in made]
         self._ids = {job_id(index): index for index in range(fleet)}
+        self._files = list(dict.fromkeys(name for spec in specs(fleet) for name in files(spec.request)))
         self.counts: collections.Counter[str] = collections.Counter()
         self.most_under_way = 0
         self.window = [0.0, 0.0]
@@ -59,6 +60,9 @@ class Platform:
                 self.counts["get"] += 1
                 index = self._by_id.get(job)
                 return (404, _NOT_FOUND) if index is None else (200, self._rows[index])
+            case "GET", "files", "metadata":
+                self.counts["list"] += 1
+                return 200, self._files_page(dict(parse_qsl(query)))
             case _:
                 self.counts["other"] += 1
                 return 404, _NOT_FOUND
@@ -87,6 +91,12 @@ class Platform:
         rows = self._rows[::-1][offset : offset + limit] if offset < len(self._rows) else []
         head = f'{{"total":{len(self._rows)},"offset":{offset},"limit":{limit},"jobs":['
         return head.encode() + b",".join(rows) + b"]}"
+
+    def _files_page(self, query: dict[str, str]) -> bytes:
+        start, limit = int(query.get("after", 0)), min(int(query.get("limit", 100)), 1000)
+        end = start + limit
+        page = {"data": [file_row(name) for name in self._files[start:end]], "has_more": end < len(self._files)}
+        return json.dumps(page | {"next_cursor": str(end) if end < len(self._files) else None}).encode()
 
 
 _NOT_FOUND = json.dumps({"errors": [{"code": "not_found", "message": "there is no such thing"}]}).encode()

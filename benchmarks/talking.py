@@ -74,6 +74,11 @@ def requests(results: Results, home: Path, sizes: Sizes) -> None:
         run(plan)
         ended = _total(counts(url))
         results.bars.append(Bar("requests", f"a plan over {number:,} jobs that have ended", "requests", ended, 0))
+        fleet.write_state(folder, number, "completed", endpoint=url, with_files=True)
+        run(plan)
+        inputs = len({name for spec in fleet.specs(number) for name in fleet.files(spec.request)})
+        what = f"the same, with {inputs:,} inputs by file_id whose contents are compared"
+        results.row(what, f"{_total(counts(url)):,} requests", "no bar: pages of the list of files")
     shutil.rmtree(folder)
 
 
