@@ -62,9 +62,7 @@ def parse_address(text: str, environment: str | None) -> Address | None:
         raise UsageError(f"the state {text!r} names no host or bucket")
     if url.scheme in ("http", "https"):
         return _web(text, url)
-    if not url.path.strip("/") or url.path.endswith("/") or url.query or url.fragment or "@" in url.netloc:
-        raise UsageError(f"the state {text!r} names no object", f"write for example {url.scheme}://BUCKET/state.json")
-    return Address(url.scheme, url.netloc, url.path.lstrip("/"))
+    return _bucket(text, url)
 
 
 def of_environment(text: str, name: str) -> str:
@@ -98,6 +96,20 @@ def _web(text: str, url: SplitResult) -> Address:
         hint = "set RECONCILER_STATE_USERNAME and RECONCILER_STATE_PASSWORD, and take them out of the address"
         raise UsageError("the state's address holds a user or a password, which would show in outputs", hint)
     return Address(url.scheme, text)
+
+
+def _bucket(text: str, url: SplitResult) -> Address:
+    bare = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    settings = "credentials, region and endpoint come from the environment"
+    if "@" in url.netloc:
+        hint = f"{settings}: take them out"
+        raise UsageError("the state's address holds credentials, which would show in outputs", hint)
+    if "?" in text or "#" in text:
+        raise UsageError(f"the state {bare!r} has a '?' or '#' behind it", f"write {bare}: {settings}")
+    if not url.path.strip("/") or url.path.endswith("/"):
+        hint = f"write for example {url.scheme}://{url.netloc}/state.json"
+        raise UsageError(f"the state {text!r} names a bucket, and no object in it", hint)
+    return Address(url.scheme, url.netloc, url.path.lstrip("/"))
 
 
 def _bare(place: str) -> str:

@@ -15,6 +15,7 @@ import os
 import shlex
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from reconciler.job import timestamp
 from reconciler.text import one_line
 
 _POLL = 0.1
+_EVERY = 60.0  # seconds between two signs that a lock is waited for
 _WATCHING = frozenset({"wait", "apply --wait"})
 """Commands that hold it for as long as jobs run, with little to do."""
 
@@ -115,9 +117,30 @@ def _acquire(descriptor: int, path: Path) -> None:
         raise StateError(f"the lock {path} cannot be taken: {error.strerror}", hint) from error
 
 
+@dataclass(slots=True)
+class Waiting:
+    """Tells people that the lock of `where` is waited for, and who has it: after a second, then once a minute."""
+
+    where: str
+    tell: Callable[[str], None]
+    due: float | None = None
+
+    def still(self, now: float, holder: str) -> None:
+        """It is waited for at `now`, seconds of some clock, and `holder` has it."""
+        if self.due is None:
+            self.due = now + 1.0
+        elif now >= self.due:
+            self.due = now + _EVERY
+            self.tell(one_line(f"Waiting for the lock of {self.where}, held by {holder}", 1000))
+
+
 @contextlib.asynccontextmanager
 async def locked_when_free(
-    path: Path, command: str, timeout: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    path: Path,
+    command: str,
+    timeout: float,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    waiting: Waiting | None = None,
 ) -> AsyncIterator[Callable[[], None]]:
     """As `locked`, but wait for it, at most `timeout` seconds. Signals are heard meanwhile: the event loop runs."""
     waited = 0.0
@@ -129,6 +152,8 @@ async def locked_when_free(
             except StateLocked:
                 if waited >= timeout:
                     raise
+            if waiting is not None:
+                waiting.still(waited, _holder(path))
             await sleep(_POLL)
             waited += _POLL
         yield still_held

@@ -13,7 +13,7 @@ from reconciler.entries import Intent
 from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.journal import Journal, finish
-from reconciler.lock import locked_when_free
+from reconciler.lock import Waiting, locked_when_free
 from reconciler.state import read_bytes, refuse_foreign, save, write_state
 
 
@@ -41,8 +41,9 @@ class FileStore:
             raise StateError(f"the journal {self.journal} cannot be read: {error.strerror}") from error
 
     @contextlib.asynccontextmanager
-    async def locked(self, command: str, timeout: float) -> AsyncIterator[FileHold]:
-        async with locked_when_free(self.lock, command, timeout) as still_locked:
+    async def locked(self, command: str, timeout: float, tell: Callable[[str], None]) -> AsyncIterator[FileHold]:
+        waiting = Waiting(str(self), tell)
+        async with locked_when_free(self.lock, command, timeout, waiting=waiting) as still_locked:
             for path in (self.state, self.journal):
                 refuse_foreign(path)
                 remove_leftovers(path)

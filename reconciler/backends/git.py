@@ -7,22 +7,26 @@ changed nothing puts back the commit that it found.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from reconciler.address import Address
-from reconciler.backends.register import Document, Found, Lost, Unsure, decode_parts
+from reconciler.backends.register import Document, Found, Limits, Lost, Unsure, decode_parts
 from reconciler.errors import StateError, StateUnavailable, UsageError
 from reconciler.text import one_line
 
-_PATIENCE = 120  # seconds for one call of git
+_PATIENCE = 120.0  # seconds for a call of git that asks no server
 _SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "push.gpgSign=false", "push.recurseSubmodules=no",
              "push.followTags=false", "gc.auto=0", "maintenance.auto=false", "fetch.recurseSubmodules=no")  # fmt: skip
 _FILES = {"state": "state.json", "journal": "state.journal", "late": "late.journal"}
 _NOTE = "lease.json"
+_SILENT = "no answer within"
 _NEVER = re.compile(r"Authentication failed|Permission .*denied|could not read (Username|Password)|not found|"
                     r"does not appear to be a git repository|invalid username|HTTP 40[13]|protected|"
                     r"pre-receive hook declined|not allowed|deny updating", re.IGNORECASE)  # fmt: skip
@@ -32,8 +36,9 @@ _NEVER = re.compile(r"Authentication failed|Permission .*denied|could not read (
 class GitRegister:
     """A ref at a remote, read and pushed with the git of the working directory `root` and its credentials."""
 
-    def __init__(self, address: Address, root: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, address: Address, root: Path, environ: Mapping[str, str], limits: Limits = Limits()) -> None:
         self._address, self._root = address, root
+        self._waits = {"ls-remote": limits.read, "fetch": limits.read, "push": limits.write}
         self._remote, self._ref = address.place, address.key
         self._environ = {**environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
         self._known: dict[str, str] = {}
@@ -149,35 +154,56 @@ class GitRegister:
         done = self._run(*arguments, data=data)
         if done.returncode:
             said = _said(done)
-            kind = StateError if _NEVER.search(said) or "not a git repository" in said else StateUnavailable
+            self._refuse_elsewhere(said)
+            kind = StateError if _NEVER.search(said) else StateUnavailable
             raise kind(f"the state {self} cannot be used: git {arguments[0]}: {said}", self._hint(said))
         return done.stdout
 
+    def _refuse_elsewhere(self, said: str) -> None:
+        """Raises `StateError` where there is no repository, or none that has the remote."""
+        if "not a git repository" in _said(self._run("rev-parse", "--git-dir")):
+            hint = "run the command in the repository of the specs, or with -C in it; or give --state another place"
+            message = f"the state {self} is a ref of a git repository, and {self._root} is in none"
+            raise StateError(one_line(message), hint)
+        remotes = self._run("remote").stdout.decode(errors="replace").split()
+        if "does not appear" in said and re.fullmatch(r"[^/:\\]+", self._remote) and self._remote not in remotes:
+            hint = f"git remote add {self._remote} URL; or name another remote, or its URL: git:REMOTE"
+            if self._remote != "origin":
+                hint = f"write a ref as git:refs/reconciler/{self._remote}; or {hint}"
+            there = f"has only {', '.join(remotes)}" if remotes else "has no remote"
+            message = f"the state {self} is at the remote {self._remote!r}, and this repository {there}"
+            raise StateError(one_line(message), one_line(hint))
+
     def _hint(self, said: str) -> str | None:
-        if "not a git repository" in said:
-            return "a state with git: belongs to the repository of the specs: run the command in it"
         if _NEVER.search(said):
             return f"git needs a remote {self._remote!r} that it may read and push to, refs below {self._ref} included"
-        return None
+        return "run the command again; --timeout gives it longer" if said.startswith(_SILENT) else None
 
     def _run(self, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         command = ["git", *(part for setting in _SETTINGS for part in ("-c", setting)), *arguments]
+        patience = self._waits.get(arguments[0], _PATIENCE)
         try:
             # A session of its own: Ctrl-C is for us, and a push that is under way is to end in good order.
-            return subprocess.run(  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
                 command,
                 cwd=self._root,
                 env=self._environ,
-                input=data,
-                capture_output=True,
-                timeout=_PATIENCE,
-                check=False,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(command, 1, b"", f"no answer within {_PATIENCE} s".encode())
         except OSError as error:
             raise UsageError(f"the state {self} needs git: {error}") from error
+        with process:
+            try:
+                out, said = process.communicate(data, timeout=patience)
+                code = process.returncode
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)  # what git has started may hold the connection for ever
+                code, out, said = 1, b"", f"{_SILENT} {patience:g} s".encode()
+        return subprocess.CompletedProcess(command, code, out, said)
 
 
 def _content(document: Document) -> tuple[object, ...]:

@@ -22,6 +22,7 @@ from typing import Any
 from reconciler.backends.register import Document, Found, Lease, Lost, Occupied, Register, Unsure
 from reconciler.errors import StateError, StateLocked, StateUnavailable
 from reconciler.job import parse_time, timestamp
+from reconciler.lock import Waiting
 from reconciler.text import one_line
 
 SECONDS = 60.0
@@ -38,6 +39,7 @@ def clock() -> float:
 
 _DOUBTS = 5
 """So often a lock is asked for whose answer is lost."""
+_SOMEBODY = "another process"
 _AGAIN = "run the command again: it settles what was cut off"
 
 
@@ -73,15 +75,21 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def _nobody(text: str) -> None:
+    """Hears what is told where nobody does."""
+
+
 async def acquire(
-    register: Register, lease: Lease, timeout: float, pace: Pace, dead: str = ""
+    register: Register, lease: Lease, timeout: float, pace: Pace, dead: str = "", tell: Callable[[str], None] = _nobody
 ) -> tuple[Holding, str | None]:
     """Take the lock, and what to say about whoever had it and gave no sign of life. Waits at most `timeout` seconds,
-    but for one lease more when the note says that it was over long ago. `dead` is a holder that certainly runs no more.
+    but for one lease more when the note says that it was over long ago, and then tells who has it. `dead` is a holder
+    that certainly runs no more.
 
     Raises `StateLocked`, `StateUnavailable` and `StateError`.
     """
     began = seen_at = pace.clock()
+    waiting = Waiting(str(register), tell)
     seen: object = object()
     held_by = ""
     occupied: Found | None = None
@@ -119,6 +127,7 @@ async def acquire(
         patience = max(timeout, theirs.seconds + 1 if theirs and _over_long_ago(theirs) else 0.0)
         if pace.clock() - began >= patience:
             raise _locked(register, held_by, theirs.seconds if theirs else pace.lease)
+        waiting.still(pace.clock(), held_by or _SOMEBODY)
         await pace.sleep(min(1.0, pace.lease / 10))
 
 
@@ -139,7 +148,7 @@ def _locked(register: Register, held_by: str, seconds: float) -> StateLocked:
         f"wait for it, or give --lock-timeout {2 * seconds:g}s: "
         f"a lock whose holder gives no sign of life for {seconds:g} s is taken over"
     )
-    return StateLocked(one_line(f"the state {register} is locked by {held_by or 'another process'}"), hint)
+    return StateLocked(one_line(f"the state {register} is locked by {held_by or _SOMEBODY}"), hint)
 
 
 async def _take(register: Register, found: Found, lease: Lease, pace: Pace) -> Holding | Occupied | Unsure | None:

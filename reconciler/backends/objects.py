@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from reconciler.address import Address
-from reconciler.backends.register import Document, Found, Lost, Unsure, decode, encode
-from reconciler.errors import StateError, StateUnavailable, UsageError
-from reconciler.text import one_line
+from reconciler.backends.bucketfaults import PREFIX, fault, refuse_open, said, unusable
+from reconciler.backends.register import Document, Found, Limits, Lost, Unsure, decode, encode
+from reconciler.errors import ReconcilerError, StateError, StateUnavailable, UsageError
 
-_HOME = {"s3": "AWS_…", "gs": "GOOGLE_…", "az": "AZURE_…"}
+_CONNECTED = 10.0  # seconds until there is a connection
+_OF_THE_CLIENT = ("ALLOW_HTTP", "ALLOW_INVALID_CERTIFICATES", "PROXY_URL", "PROXY_CA_CERTIFICATE", "PROXY_EXCLUDES",
+                  "TIMEOUT", "CONNECT_TIMEOUT")  # fmt: skip
+"""Variables that the library does not read where it is told how long to wait."""
 
 
 class ObjectRegister:
     """The object at `address`. Credentials are those that the environment has."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, environ: Mapping[str, str], limits: Limits) -> None:
         try:
             import obstore
             from obstore.store import from_url
@@ -24,29 +29,41 @@ class ObjectRegister:
             raise UsageError(
                 f"a state in a bucket needs obstore, which is not installed (no {error.name})", hint
             ) from error
-        self._address, self._objects = address, obstore
-        try:
+        self._address, self._objects, self._reached = address, obstore, False
+        refuse_open(address, environ)
+        prefix = PREFIX[address.scheme]
+        given = {name.lower(): value for name in _OF_THE_CLIENT if (value := environ.get(f"{prefix}_{name}"))}
+
+        def patient(seconds: float) -> Any:
+            waits: dict[str, Any] = {
+                "timeout": timedelta(seconds=seconds),
+                "connect_timeout": timedelta(seconds=min(seconds, _CONNECTED)),
+            }
             # A write that is tried again after a lost answer would be refused as if somebody else had written.
-            self._store: Any = from_url(
-                f"{address.scheme}://{address.place}",
-                retry_config={"max_retries": 0},
-            )
+            how: Any = {"client_options": waits | given, "retry_config": {"max_retries": 0}}
+            return from_url(f"{address.scheme}://{address.place}", **how)
+
+        try:
+            self._reads, self._writes = patient(limits.read), patient(limits.write)
         except Exception as error:
-            raise UsageError(f"the state {self} cannot be used: {_first_line(error)}") from error
+            raise unusable(address, error) from error
 
     def __str__(self) -> str:
         return str(self._address)
 
     def read(self) -> Found:
         try:
-            got = self._objects.get(self._store, self._address.key)
+            got = self._objects.get(self._reads, self._address.key)
             data, mark = bytes(got.bytes()), {k: got.meta[k] for k in ("e_tag", "version") if got.meta.get(k)}
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
-                raise StateError(f"the state {self} cannot be read: there is no such bucket") from error
+                hint = "make it, or see that name and region are right: reconciler makes no buckets"
+                raise StateError(f"the state {self} cannot be read: there is no such bucket", hint) from error
+            self._reached = True
             return Found(Document())
         except Exception as error:
             raise self._failed("read", error) from error
+        self._reached = True
         if not mark:
             raise StateError(f"the state {self} is in a place that marks no versions, so it cannot be shared safely")
         return Found(decode(data, str(self)), mark)
@@ -56,9 +73,9 @@ class ObjectRegister:
 
         try:
             mode: Any = found.mark or "create"
-            put = self._objects.put(self._store, self._address.key, encode(document), mode=mode, use_multipart=False)
+            put = self._objects.put(self._writes, self._address.key, encode(document), mode=mode, use_multipart=False)
         except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
-            raise Lost(_first_line(error)) from error
+            raise Lost(said(error)) from error
         except NotSupportedError as error:
             raise StateError(
                 f"the state {self} is in a place without conditional writes: it cannot be shared"
@@ -70,15 +87,5 @@ class ObjectRegister:
             raise failed from error
         return Found(document, {key: put[key] for key in ("e_tag", "version") if put.get(key)})
 
-    def _failed(self, what: str, error: Exception) -> StateError:
-        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
-
-        message = f"the state {self} cannot be {what}: {_first_line(error)}"
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
-            return StateError(message, f"the environment must have credentials ({_HOME[self._address.scheme]})")
-        return StateUnavailable(message, "run the command again; credentials and region come from the environment")
-
-
-def _first_line(error: Exception) -> str:
-    """What an error of the library says, without the inside of its request."""
-    return one_line((str(error).strip() or type(error).__name__).split("\n")[0], 300)
+    def _failed(self, what: str, error: Exception) -> ReconcilerError:
+        return fault(self._address, what, error, reached=self._reached)

@@ -8,36 +8,44 @@ from pathlib import Path
 from reconciler.address import Address, beside
 from reconciler.backends.files import FileStore
 from reconciler.backends.lease import SECONDS, Pace
-from reconciler.backends.register import Register
+from reconciler.backends.register import Limits, Register, limits
 from reconciler.backends.snapshot import Store
 
 
 def open_store(
-    address: Address | None, state: Path, root: Path, environ: Mapping[str, str], lease: float = SECONDS
+    address: Address | None,
+    state: Path,
+    root: Path,
+    environ: Mapping[str, str],
+    lease: float = SECONDS,
+    patience: float = 60.0,
 ) -> Store:
-    """The store at `address`; without one, the file `state`. Raises `UsageError` for what cannot be used here."""
+    """The store at `address`; without one, the file `state`. Raises `UsageError` for what cannot be used here.
+
+    `lease`: how long its lock lasts; `patience`: how long a place may keep silent. Seconds.
+    """
     if address is None:
         return FileStore(state, beside(state, ".journal"), beside(state, ".lock"))
     from reconciler.backends.shared import SharedStore
 
-    register = _register(address, root, environ)
+    register = _register(address, root, environ, limits(patience, lease))
     return SharedStore(register, state, Pace(lease), _run(environ))
 
 
-def _register(address: Address, root: Path, environ: Mapping[str, str]) -> Register:
+def _register(address: Address, root: Path, environ: Mapping[str, str], limits: Limits = Limits()) -> Register:
     match address.scheme:
         case "git":
             from reconciler.backends.git import GitRegister
 
-            return GitRegister(address, root, environ)
+            return GitRegister(address, root, environ, limits)
         case "http" | "https":
             from reconciler.backends.terraform import TerraformRegister
 
-            return TerraformRegister(address, environ)
+            return TerraformRegister(address, environ, limits)
         case _:
             from reconciler.backends.objects import ObjectRegister
 
-            return ObjectRegister(address)
+            return ObjectRegister(address, environ, limits)
 
 
 def _run(environ: Mapping[str, str]) -> str | None:

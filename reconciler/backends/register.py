@@ -80,6 +80,20 @@ class Found:
     mark: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds without an answer after which one call gives up: a look, and a change, which a lease must outlive."""
+
+    read: float = 60.0
+    write: float = 30.0
+
+
+def limits(patience: float, lease: float) -> Limits:
+    """What `patience` means where a lock lasts for `lease`. Both in seconds."""
+    least = max(1.0, patience)
+    return Limits(least, min(least, max(10.0, lease / 2)))
+
+
 class Lost(Exception):
     """The register holds something else than was expected: nothing was changed."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from reconciler.entries import Intent
 from reconciler.errors import StateError, StateLocked
 from reconciler.job import State
 from reconciler.journal import Journal, journal_bytes
-from reconciler.lock import locked_when_free, on_network
+from reconciler.lock import Waiting, locked_when_free, on_network
 from reconciler.report.replacements import log_text
 from reconciler.state import dumps, numbered
 
@@ -53,10 +53,10 @@ class SharedStore:
             raise StateError(f"{self.aside.parent} cannot be read: {error.strerror}") from error
 
     @contextlib.asynccontextmanager
-    async def locked(self, command: str, timeout: float) -> AsyncIterator[SharedHold]:
+    async def locked(self, command: str, timeout: float, tell: Callable[[str], None]) -> AsyncIterator[SharedHold]:
         lease = new_lease(command, self.pace.lease, self.run)
-        async with self._alone_here(command, timeout, lease.holder) as dead:
-            holding, note = await acquire(self.register, lease, timeout, self.pace, dead)
+        async with self._alone_here(command, timeout, lease.holder, tell) as dead:
+            holding, note = await acquire(self.register, lease, timeout, self.pace, dead, tell)
             hold = SharedHold(self, holding, lease.holder, command, (note,) if note else ())
             try:
                 yield hold
@@ -64,13 +64,16 @@ class SharedStore:
                 holding.give_back(hold.message())
 
     @contextlib.asynccontextmanager
-    async def _alone_here(self, command: str, timeout: float, holder: str) -> AsyncIterator[str]:
+    async def _alone_here(
+        self, command: str, timeout: float, holder: str, tell: Callable[[str], None]
+    ) -> AsyncIterator[str]:
         """Hold the lock of this folder, and note the `holder`. Yields who was noted there: while a process runs it has
         the lock of its folder, so that one has died, and its lease need not be waited for.
         """
         note = self.aside.with_name(f"{self.aside.name}.holder")
         ignore_in_git(note.parent)
-        async with locked_when_free(self.aside.with_name(f"{self.aside.name}.lock"), command, timeout):
+        lock = self.aside.with_name(f"{self.aside.name}.lock")
+        async with locked_when_free(lock, command, timeout, waiting=Waiting(str(self), tell)):
             try:
                 dead = (read_file(note) or b"").decode("ascii", "replace")
                 replace_file(note, holder.encode())

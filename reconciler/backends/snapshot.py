@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,5 +56,10 @@ class Store(Protocol):
     def snapshot(self) -> Snapshot:
         """What the place holds, without its lock. Raises `StateError`."""
 
-    def locked(self, command: str, timeout: float) -> contextlib.AbstractAsyncContextManager[Hold]:
-        """Hold the lock; wait for it at most `timeout` seconds. Raises `StateLocked`, `StateError`."""
+    def locked(
+        self, command: str, timeout: float, tell: Callable[[str], None]
+    ) -> contextlib.AbstractAsyncContextManager[Hold]:
+        """Hold the lock; wait for it at most `timeout` seconds, and `tell` people so.
+
+        Raises `StateLocked`, `StateError`.
+        """

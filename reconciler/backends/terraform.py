@@ -16,21 +16,23 @@ from urllib.parse import urlsplit
 import httpx
 
 from reconciler.address import Address
-from reconciler.backends.register import Document, Found, Lost, Occupied, Unsure, decode, encode
+from reconciler.backends.register import Document, Found, Limits, Lost, Occupied, Unsure, decode, encode
 from reconciler.client.address import is_loopback
 from reconciler.errors import StateError, StateUnavailable, UsageError
 from reconciler.text import one_line
 
 _GITLAB = re.compile(r"/api/v4/projects/[^/]+/terraform/state/[^/]+$")
 _LIMIT = 512 << 20
+_CONNECTED = 10.0  # seconds until there is a connection
+_AGAIN = "run the command again; --timeout gives it longer"
 _TAKEN = (409, 423)
 
 
 class TerraformRegister:
     """The state at `address`. Its mark is the document with the id of the lock that it was found under, if any."""
 
-    def __init__(self, address: Address, environ: Mapping[str, str]) -> None:
-        self._address, self._url = address, address.place
+    def __init__(self, address: Address, environ: Mapping[str, str], limits: Limits) -> None:
+        self._address, self._url, self._limits = address, address.place, limits
         url = urlsplit(self._url)
         gitlab = bool(_GITLAB.search(url.path))
         own = f"{url._replace(path=f'{url.path}/lock').geturl()}" if gitlab else self._url
@@ -46,7 +48,7 @@ class TerraformRegister:
             _refuse_open(used, environ)
         self._http = httpx.Client(
             auth=_credentials(environ, self._url, gitlab=gitlab),
-            timeout=httpx.Timeout(30, connect=10),
+            timeout=_waits(limits.write),
             limits=httpx.Limits(max_keepalive_connections=0),  # between two changes there is a whole lease
             headers={"user-agent": "reconciler"},
             follow_redirects=False,
@@ -63,7 +65,7 @@ class TerraformRegister:
     # -- the register --
 
     def read(self) -> Found:
-        answer = self._ask("GET", self._url)
+        answer = self._ask("GET", self._url, timeout=_waits(self._limits.read))
         if answer.status_code in (204, 404):
             return Found(Document(), (None, None))
         if answer.status_code != 200:
@@ -171,7 +173,7 @@ class TerraformRegister:
             whole = httpx.Response(answer.status_code, content=bytes(body), request=answer.request)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             why = one_line(str(error) or type(error).__name__)
-            raise StateUnavailable(f"the state {self} cannot be reached: {why}", "run the command again") from error
+            raise StateUnavailable(f"the state {self} cannot be reached: {why}", _AGAIN) from error
         if whole.status_code == 429 or whole.status_code >= 500:
             raise StateUnavailable(f"the state {self}: HTTP {whole.status_code}", "run the command again")
         return whole
@@ -183,6 +185,11 @@ class TerraformRegister:
         if answer.status_code in (401, 403):
             hint = "set TF_HTTP_USERNAME and TF_HTTP_PASSWORD (in a GitLab job they are known)"
         return StateError(message, hint)
+
+
+def _waits(seconds: float) -> httpx.Timeout:
+    """Between two signs of life; a large state may take longer as a whole."""
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECTED))
 
 
 def _refuse_open(url: str, environ: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,7 @@ class Options:
 
         Raises `UsageError`, and `SpecError` for a broken `reconciler.yaml`.
         """
+        from reconciler.cli.output import note
         from reconciler.client import normalise_endpoint
         from reconciler.client.patience import Timing
         from reconciler.config import STATE, config_above, read_config
@@ -136,6 +137,7 @@ class Options:
             environ=os.environ,
             policies=config.get("reconcile", {}),
             cache=cache_folder(),
+            tell=partial(note, self),
             timing=Timing(budget=self._seconds(self.timeout, config.get("timeout"), 60.0)),
         )
 

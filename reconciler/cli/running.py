@@ -102,7 +102,7 @@ async def _run(
 
     leadership, health = Leadership("run"), Health(how["hung_after"])
     telling = Telling(log, health, leadership)
-    rounds = Rounds(follow, lambda: _as_they_are(options, path, how), leadership, telling)
+    rounds = Rounds(follow, lambda: _as_they_are(options, path, how, telling.waiting), leadership, telling)
     loop = Loop(rounds, how["interval"], resting=health.beat)
     log.line("info", "start", f"reconciler {__version__} runs in {Path.cwd()}", version=__version__, pid=os.getpid())
     with contextlib.ExitStack() as stack:
@@ -117,7 +117,9 @@ async def _run(
     return code
 
 
-def _as_they_are(options: Options, path: str | None, how: Mapping[str, Any]) -> tuple[Settings, PlanRequest]:
+def _as_they_are(
+    options: Options, path: str | None, how: Mapping[str, Any], tell: Callable[[str], None]
+) -> tuple[Settings, PlanRequest]:
     """The settings and the request of a round: `reconciler.yaml` is read anew. Raises `SpecError`, `UsageError`."""
     from reconciler.cli.guarding import limits_in_force, retyped
     from reconciler.facts import PlanOptions
@@ -129,7 +131,7 @@ def _as_they_are(options: Options, path: str | None, how: Mapping[str, Any]) -> 
         raise UsageError("the folder that the loop was started in is gone", "start it anew") from error
     # A lock that nobody renews is taken over after a whole lease of watching it.
     patience = _LOCK_TIMEOUT + (settings.lease if settings.address else 0.0)
-    settings = replace(settings, lock_timeout=max(settings.lock_timeout, patience))
+    settings = replace(settings, lock_timeout=max(settings.lock_timeout, patience), tell=tell)
     limits, typed = limits_in_force(how, {})
     program, *words = retyped("apply")
     command = (program, "-C", str(settings.root), *words) if how["repository"] else (program, *words)

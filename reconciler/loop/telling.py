@@ -46,6 +46,11 @@ class Telling:
         """Something has moved."""
         self.health.beat()
 
+    def waiting(self, text: str) -> None:
+        """A round waits for the lock."""
+        self.health.beat()
+        self.log.line("info", "lock", text)
+
     def outcome(self, number: int, outcome: Outcome) -> None:
         """An action has come to an end."""
         self.health.beat()

@@ -69,7 +69,7 @@ async def push(settings: Settings, file: Path, review: Review, *, force: bool = 
         raise PlanRefused(f"there is no file {file}")
     after = parse_state(data, file)
     store = settings.store()
-    async with store.locked(settings.command, settings.lock_timeout) as hold:
+    async with store.locked(settings.command, settings.lock_timeout, settings.tell) as hold:
         before = _settled(hold.snapshot(), str(store))
         if before == after:
             return Replaced(str(store), before, after, notes=("it holds this very state already",))
@@ -111,8 +111,8 @@ async def migrate(settings: Settings, path: Path, address: Address | None, revie
     if str(source) == str(target):
         raise PlanRefused(f"the state is at {source} already")
     async with (
-        source.locked(settings.command, settings.lock_timeout) as left,
-        target.locked(settings.command, settings.lock_timeout) as hold,
+        source.locked(settings.command, settings.lock_timeout, settings.tell) as left,
+        target.locked(settings.command, settings.lock_timeout, settings.tell) as hold,
     ):
         state = _settled(left.snapshot(), str(source))
         if state is None:

@@ -74,7 +74,9 @@ def read_other(settings: Settings, place: Path | Address) -> State | None:
     from reconciler.backends import open_store
 
     address = place if isinstance(place, Address) else None
-    store = open_store(address, settings.state if address else Path(str(place)), settings.root, settings.environ)
+    path = settings.state if address else Path(str(place))
+    patience = settings.timing.budget
+    store = open_store(address, path, settings.root, settings.environ, settings.lease, patience)
     data = store.snapshot().state
     return None if data is None else parse_state(data, str(store))
 
@@ -133,7 +135,7 @@ class Session:
 async def open_session(settings: Settings, *, run_jobs: bool = False) -> AsyncIterator[Session]:
     """Take the lock, read the record, and settle what an interrupted run left, before anything else."""
     store = settings.store()
-    async with store.locked(settings.command, settings.lock_timeout) as hold:
+    async with store.locked(settings.command, settings.lock_timeout, settings.tell) as hold:
         state, leftover = _parsed(settings, str(store), hold.snapshot())
         folded = folded_record(state, leftover, settings)
         async with settings.connect(run_jobs=run_jobs) as client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -53,12 +53,14 @@ class Settings:
     cache: Path | None = None
     """The folder with what specs said in earlier runs; None remembers nothing."""
     timing: Timing = Timing()
+    tell: Callable[[str], None] = field(default=lambda text: None, compare=False, repr=False)
+    """What people are told while a lock is waited for."""
 
     def store(self) -> Store:
         """Where the record lies. Raises `UsageError` when it cannot be used here."""
         from reconciler.backends import open_store
 
-        return open_store(self.address, self.state, self.root, self.environ, self.lease)
+        return open_store(self.address, self.state, self.root, self.environ, self.lease, self.timing.budget)
 
     @property
     def journal(self) -> Path:

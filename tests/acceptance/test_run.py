@@ -246,6 +246,7 @@ def test_loops_on_two_machines_share_a_state_at_a_ref(scene: Scene, tmp_path: Pa
     scene.env |= {
         f"GIT_{who}_{what}": "ann@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
     }
+    scene.env["RECONCILER_TIMEOUT"] = "60s"  # git takes its time on a busy machine
     bare, desk = tmp_path / "origin.git", tmp_path / "desk"
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", bare], check=True)
     subprocess.run(["git", "clone", "--quiet", bare, desk], check=True, stderr=subprocess.DEVNULL)

@@ -40,4 +40,11 @@ def test_git_asks_its_own_helper_for_the_password_of_the_server(tmp_path: Path) 
 
 def _run(work: Path, platform: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["reconciler", "--state", "git:", *arguments]
-    return subprocess.run(command, cwd=work, env=environment(platform), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command,
+        cwd=work,
+        env={**environment(platform), "RECONCILER_TIMEOUT": "60s"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

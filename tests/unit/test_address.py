@@ -29,6 +29,24 @@ def test_an_address_is_read(text: str, environment: str | None, means: Address) 
     assert parse_address(text, environment) == means
 
 
+@pytest.mark.parametrize(
+    ("text", "told", "hint"),
+    [
+        ("s3://B/k?x=y", "the state 's3://B/k' has a '?' or '#' behind it", "write s3://B/k: credentials, region"),
+        ("s3://B/k?", "the state 's3://B/k' has a '?' or '#' behind it", "write s3://B/k: credentials, region"),
+        ("gs://B/k#x", "the state 'gs://B/k' has a '?' or '#' behind it", "write gs://B/k: credentials, region"),
+        ("s3://B", "the state 's3://B' names a bucket, and no object in it", "write for example s3://B/state.json"),
+        ("s3://key:secret@B/k", "the state's address holds credentials, which", "credentials, region and endpoint"),
+    ],
+)
+def test_what_is_wrong_with_the_address_of_an_object_is_told(text: str, told: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_address(text, None)
+    assert caught.value.message.startswith(told)
+    assert str(caught.value.hint).startswith(hint)
+    assert "secret" not in caught.value.message
+
+
 @pytest.mark.parametrize("text", ["state.json", "./git/state.json", "C/s3/x", "./git", "a:b/state.json", "/x/https/y"])
 def test_everything_else_is_a_file(text: str) -> None:
     assert not is_address(text)

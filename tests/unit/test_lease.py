@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -87,6 +88,22 @@ def test_a_lock_that_is_held_is_refused_at_once_and_says_by_whom(register: Make)
     assert "--lock-timeout 120s" in str(caught.value.hint)
 
 
+def test_who_waits_for_a_lock_is_told_so_now_and_then(register: Make) -> None:
+    clock, told = Clock(), list[tuple[int, str]]()
+    holding, _ = take(register(), clock, host="builder-7")
+    began = clock.now
+    clock.slept.append(lambda: holding.change("the lock goes on") if int(clock.now) % 20 == 0 else None)
+
+    def tell(text: str) -> None:
+        told.append((int(clock.now - began), text))
+
+    with pytest.raises(StateLocked):
+        asyncio.run(acquire(register(), new_lease("apply", SECONDS, None), 130, clock.pace(), tell=tell))
+    assert [seconds for seconds, _ in told] == [1, 61, 121]
+    assert told[0][1].startswith("Waiting for the lock of git:refs/reconciler/default, held by 'apply' of ")
+    assert re.search(r" on builder-7, pid \d+, since \S+$", told[0][1])
+
+
 def test_a_lock_that_was_given_back_is_free(register: Make) -> None:
     holding, _ = take(register(), Clock())
     holding.give_back("apply: done")
@@ -155,7 +172,7 @@ def test_only_a_process_that_died_in_the_same_folder_is_known_to_be_dead(registe
         "async def hold():\n"
         "    place = parse_address('git:refs/reconciler/default', None)\n"
         "    store = open_store(place, Path(sys.argv[1]), Path(sys.argv[2]), os.environ)\n"
-        "    async with store.locked('apply', 0):\n"
+        "    async with store.locked('apply', 0, print):\n"
         "        os._exit(9)\n"
         "asyncio.run(hold())\n"
     )
@@ -166,7 +183,7 @@ def test_only_a_process_that_died_in_the_same_folder_is_known_to_be_dead(registe
         assert died.returncode == 9, died.stderr
 
     async def notes(aside: Path) -> tuple[str, ...]:
-        async with SharedStore(register(), aside, Pace(SECONDS)).locked("apply", 0) as hold:
+        async with SharedStore(register(), aside, Pace(SECONDS)).locked("apply", 0, print) as hold:
             return hold.notes
 
     with pytest.raises(StateLocked):

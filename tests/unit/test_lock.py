@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ExitCode, StateError, StateLocked
-from reconciler.lock import locked, locked_when_free, on_network
+from reconciler.lock import Waiting, locked, locked_when_free, on_network
 
 HOLDER = """
 import sys
@@ -130,6 +130,29 @@ def test_waiting_ends_with_the_timeout(path: Path) -> None:
             asyncio.run(run())
         assert 1.9 <= sum(waits) <= 2.2
         assert not is_free(path)
+
+
+def test_waiting_is_told_after_a_second_and_then_once_a_minute(path: Path) -> None:
+    waits: list[float] = []
+    told: list[tuple[int, str]] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def run(timeout: float) -> None:
+        waiting = Waiting("team.json", lambda text: told.append((round(sum(waits)), text)))
+        async with locked_when_free(path, "two", timeout, sleep, waiting):
+            pytest.fail("two hold the lock")
+
+    with locked(path, "one"):
+        with pytest.raises(StateLocked):
+            asyncio.run(run(0.8))
+        assert told == []
+        waits.clear()
+        with pytest.raises(StateLocked):
+            asyncio.run(run(130))
+    assert [seconds for seconds, _ in told] == [1, 61, 121]
+    assert re.fullmatch(r"Waiting for the lock of team\.json, held by 'one' of .*, pid \d+, since \S+", told[0][1])
 
 
 def test_the_lock_is_freed_whatever_happened_and_the_file_stays(path: Path) -> None:

@@ -6,21 +6,27 @@ The servers are real ones on this machine: a bare git repository, a bucket, and 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from shared_places import Place, behind_http, bucket, git, in_bucket, in_git, server
 
 from reconciler.address import parse_address
+from reconciler.backends.bucketfaults import fault
 from reconciler.backends.lease import new_lease
 from reconciler.backends.open import _register
-from reconciler.backends.register import Document, Found, Lease, Lost, Occupied, Register, Unsure
+from reconciler.backends.register import Document, Found, Lease, Limits, Lost, Occupied, Register, Unsure, limits
+from reconciler.cli.main import run
+from reconciler.client.patience import Timing
 from reconciler.errors import StateError, StateUnavailable, UsageError
+from reconciler.reconcile import Settings
 
 pytestmark = pytest.mark.network
 KINDS = ["git", "bucket", "gitlab", "terraform"]
@@ -54,14 +60,19 @@ def register(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     def make() -> Register:
         folder = tmp_path / uuid.uuid4().hex
         place.clone(folder)
-        address = parse_address(place.text, None)
-        assert address is not None
-        return _register(address, folder, {**os.environ, **place.environ})
+        return register_at(place.text, folder, {**os.environ, **place.environ})
 
     return make
 
 
 Make = Callable[[], Register]
+
+
+def register_at(text: str, folder: Path, environ: Mapping[str, str]) -> Register:
+    """The register that `text` is, for a runner in `folder`."""
+    address = parse_address(text, None)
+    assert address is not None
+    return _register(address, folder, environ)
 
 
 def lease() -> Lease:
@@ -161,9 +172,7 @@ def clone_and_register(tmp_path: Path) -> tuple[Place, Path, Register]:
     place = in_git(tmp_path)
     clone = tmp_path / "clone"
     place.clone(clone)
-    address = parse_address(place.text, None)
-    assert address is not None
-    return place, clone, _register(address, clone, os.environ)
+    return place, clone, register_at(place.text, clone, os.environ)
 
 
 def log(place: Place) -> list[str]:
@@ -247,9 +256,7 @@ def test_a_shallow_clone_has_the_state_too(tmp_path: Path) -> None:
     changed(register, taken(register, state="x\n"), lease=None)
     shallow = tmp_path / "shallow"
     git("clone", "--quiet", "--depth=1", "--branch=main", f"file://{place.origin}", shallow)
-    address = parse_address(place.text, None)
-    assert address is not None
-    other = _register(address, shallow, os.environ)
+    other = register_at(place.text, shallow, os.environ)
     changed(other, taken(other, state="y\n"), lease=None)
     assert register.read().document.state == "y\n"
 
@@ -266,12 +273,63 @@ def test_a_push_that_the_server_forbids_says_so_and_is_not_tried_for_ever(tmp_pa
     assert not isinstance(caught.value, StateUnavailable)
 
 
-def test_without_a_repository_it_says_what_is_missing(tmp_path: Path) -> None:
-    address = parse_address("git:", None)
-    assert address is not None
-    environ = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
-    with pytest.raises(StateError, match="git ls-remote"):
-        _register(address, tmp_path, environ).read()
+def outside(folder: Path) -> dict[str, str]:
+    return {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+
+
+@pytest.mark.parametrize("text", ["git:", "git:https://git.example/x.git"])
+def test_outside_of_a_repository_it_says_where_to_go(tmp_path: Path, text: str) -> None:
+    (tmp_path / "no repository").mkdir()
+    with pytest.raises(StateError, match="no repository is in none") as caught:
+        register_at(text, tmp_path / "no repository", outside(tmp_path)).read()
+    assert "run the command in the repository of the specs" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("remotes", "text", "told", "hint"),
+    [
+        ([], "git:", "this repository has no remote", "git remote add origin URL"),
+        (["a", "b"], "git:main", "this repository has only a, b", "write a ref as git:refs/reconciler/main"),
+    ],
+)
+def test_a_remote_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, remotes: list[str], text: str, told: str, hint: str
+) -> None:
+    git("init", "--quiet", folder=tmp_path)
+    for name in remotes:
+        git("remote", "add", name, "/nowhere", folder=tmp_path)
+    with pytest.raises(StateError, match=told) as caught:
+        register_at(text, tmp_path, os.environ).read()
+    assert str(caught.value.hint).startswith(hint)
+
+
+# -- patience --
+
+
+@pytest.mark.parametrize("kind", ["git", "http", "s3"])
+def test_a_place_that_does_not_answer_is_given_up_after_the_time_that_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        for name, value in {**in_bucket(9, "x").environ, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        git("init", "--quiet", folder=tmp_path)
+        text = {"git": f"git:{url}/x.git", "http": f"{url}/state", "s3": "s3://states/x"}[kind]
+        settings = Settings(tmp_path, tmp_path / "s", "local", address=parse_address(text, None), environ=os.environ,
+                            timing=Timing(budget=1.5))  # fmt: skip
+        began = time.monotonic()
+        with pytest.raises(StateUnavailable) as caught:
+            settings.store().snapshot()
+    assert 1.4 <= time.monotonic() - began < 9
+    assert "--timeout" in str(caught.value.hint)
+
+
+def test_a_change_gives_up_in_time_for_another_try_within_the_lease() -> None:
+    assert limits(300.0, 60.0) == Limits(300.0, 30.0)
+    assert limits(5.0, 60.0) == Limits(5.0, 5.0)
+    assert limits(60.0, 1.0) == Limits(60.0, 10.0)
+    assert limits(0.0, 60.0).read > 0
 
 
 # -- HTTP --
@@ -279,9 +337,7 @@ def test_without_a_repository_it_says_what_is_missing(tmp_path: Path) -> None:
 
 def of_http(port: int, name: str, **environ: str) -> Register:
     place = behind_http(port, name)
-    address = parse_address(place.text, None)
-    assert address is not None
-    return _register(address, Path(), {**place.environ, **environ})
+    return register_at(place.text, Path(), {**place.environ, **environ})
 
 
 def test_a_wrong_password_is_told_and_is_in_no_message(ports: tuple[int, int]) -> None:
@@ -317,18 +373,100 @@ def test_a_server_that_is_not_there_or_not_safe_is_told() -> None:
 
 
 def _register_of(text: str) -> Register:
-    address = parse_address(text, None)
+    return register_at(text, Path(), {})
+
+
+# -- buckets --
+
+
+def of_bucket(monkeypatch: pytest.MonkeyPatch, text: str, environ: Mapping[str, str]) -> Register:
+    """A register with nothing in the environment but `environ`."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {"AWS_METADATA_ENDPOINT": "http://127.0.0.1:9", **environ}.items():
+        monkeypatch.setenv(name, value)
+    return register_at(text, Path(), os.environ)
+
+
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+@pytest.mark.parametrize(
+    ("missing", "told", "hint"),
+    [
+        (KEYS, "there are no credentials for the state s3://states/x", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS"),
+        (KEYS[1:], "Missing SecretAccessKey", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (("AWS_ALLOW_HTTP",), "without encryption, by AWS_ENDPOINT_URL", "set AWS_ALLOW_HTTP=true"),
+    ],
+)
+def test_what_the_environment_must_say_for_a_bucket_is_told(
+    ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], told: str, hint: str
+) -> None:
+    environ = {name: value for name, value in in_bucket(ports[0], "x").environ.items() if name not in missing}
+    with pytest.raises(UsageError, match=told) as caught:
+        of_bucket(monkeypatch, "s3://states/x", environ).read()
+    assert hint in str(caught.value.hint)
+    assert "secret-of-the-bucket" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_container_of_azure_needs_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="Account must be specified") as caught:
+        of_bucket(monkeypatch, "az://states/x", {})
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in str(caught.value.hint)
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a bucket that knows nobody's keys."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "1")  # to make the bucket
+        with bucket(tmp_path_factory.mktemp("strict")) as port:
+            yield port
+
+
+def test_credentials_that_the_bucket_refuses_are_told_before_the_platform_is_asked(
+    strict: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(StateError, match="InvalidAccessKeyId") as caught:
+        of_bucket(monkeypatch, "s3://states/x", in_bucket(strict, "x").environ).read()
+    assert not isinstance(caught.value, StateUnavailable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATAI_API_KEY", "sk_x")
+    Path("specs").mkdir()
+    Path("specs", "a.yaml").write_text("name: a\npipeline_type: batch\npipeline_key: k\n")
+    words = ["--endpoint", "http://127.0.0.1:9", "--timeout", "1s", "--state", "s3://states/x", "apply", "--yes"]
+    assert run(words) == 1
+    said = capsys.readouterr().err
+    assert "the bucket does not take these credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
+    assert "secret-of-the-bucket" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "hint"),
+    [
+        ("PUT http://169.254.169.254/latest/api/token - HTTP error", StateUnavailable, "again"),
+        ("status code: 301: <Error><Code>PermanentRedirect</Code></Error>", StateError, "AWS_REGION"),
+        ("status code: 400: <Error><Code>ExpiredToken</Code></Error>", StateError, "AWS_SESSION_TOKEN"),
+        ("status code: 405 Method Not Allowed", StateError, "None"),
+        ("status code: 429 Too Many Requests", StateUnavailable, "again"),
+        ("status code: 503 Slow Down", StateUnavailable, "again"),
+        ("HTTP error: error sending request", StateUnavailable, "--timeout"),
+    ],
+)
+def test_what_may_be_over_in_a_minute_is_told_from_what_may_not(text: str, kind: type[StateError], hint: str) -> None:
+    """Of a bucket that has answered before: then there were credentials."""
+    address = parse_address("s3://states/x", None)
     assert address is not None
-    return _register(address, Path(), {})
+    found = fault(address, "read", RuntimeError(text), reached=True)
+    assert type(found) is kind
+    assert hint in str(found.hint)
 
 
 def test_a_bucket_that_is_not_there_is_told(ports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in in_bucket(ports[0], "x").environ.items():
         monkeypatch.setenv(name, value)
-    address = parse_address("s3://no-such-bucket/state.json", None)
-    assert address is not None
     with pytest.raises(StateError, match="no such bucket") as caught:
-        _register(address, Path(), os.environ).read()
+        register_at("s3://no-such-bucket/state.json", Path(), os.environ).read()
     assert "secret-of-the-bucket" not in str(caught.value)
 
 
