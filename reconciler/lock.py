@@ -188,6 +188,11 @@ def _note(path: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
+def holder_of(path: Path) -> str:
+    """Who has the lock file `path`, or had it when it was killed; empty when it was given back in good order."""
+    return _holder(path) if _note(path) else ""
+
+
 def _holder(path: Path) -> str:
     try:
         return one_line("'{command}' of {user} on {host}, pid {pid}, since {since}".format(**_note(path)))

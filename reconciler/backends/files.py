@@ -13,7 +13,7 @@ from reconciler.entries import Intent
 from reconciler.errors import StateError
 from reconciler.job import State
 from reconciler.journal import Journal, finish
-from reconciler.lock import Waiting, locked_when_free
+from reconciler.lock import Waiting, holder_of, locked_when_free
 from reconciler.state import read_bytes, refuse_foreign, save, write_state
 
 
@@ -32,7 +32,7 @@ class FileStore:
         while True:
             state, journal = read_bytes(self.state), self._journal()
             if not journal or read_bytes(self.state) == state:  # else an apply moved on between the two: read again
-                return Snapshot(state, journal)
+                return Snapshot(state, journal, holder=holder_of(self.lock))
 
     def _journal(self) -> bytes:
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.backends.lease import Holding, Pace, acquire, new_lease
-from reconciler.backends.register import Lost, Occupied, Register, Unsure
+from reconciler.backends.register import Document, Lost, Occupied, Register, Unsure
 from reconciler.backends.snapshot import Snapshot
 from reconciler.connect import ignore_in_git
 from reconciler.durable import read_file, remove_file, replace_file
@@ -24,6 +24,7 @@ from reconciler.journal import Journal, journal_bytes
 from reconciler.lock import Waiting, locked_when_free, on_network
 from reconciler.report.replacements import log_text
 from reconciler.state import dumps, numbered
+from reconciler.text import one_line
 
 _TRIES = 5
 
@@ -42,7 +43,7 @@ class SharedStore:
 
     def snapshot(self) -> Snapshot:
         document = self.register.read().document
-        return _snapshot(document.state, document.journal, document.late, self._aside())
+        return _snapshot(document, self._aside())
 
     def _aside(self) -> dict[Path, bytes]:
         """What runs of this machine could not write."""
@@ -84,9 +85,11 @@ class SharedStore:
                 note.unlink()
 
 
-def _snapshot(state: str | None, journal: str, late: str, aside: dict[Path, bytes]) -> Snapshot:
-    data = None if state is None else state.encode()
-    return Snapshot(data, journal.encode(), tuple(each for each in (late.encode(), *aside.values()) if each))
+def _snapshot(document: Document, aside: dict[Path, bytes]) -> Snapshot:
+    data = None if document.state is None else document.state.encode()
+    late = tuple(each for each in (document.late.encode(), *aside.values()) if each)
+    holder = one_line(str(document.lease)) if document.lease else ""
+    return Snapshot(data, document.journal.encode(), late, holder)
 
 
 @dataclass(slots=True)
@@ -124,7 +127,7 @@ class SharedHold:
     def snapshot(self) -> Snapshot:
         document = self.holding.document
         self.folded, self.aside = document.late, self.store._aside()
-        return _snapshot(document.state, document.journal, document.late, self.aside)
+        return _snapshot(document, self.aside)
 
     def save(self, before: State | None, after: State, unresolved: Sequence[Intent]) -> State:
         after = numbered(before, after)

@@ -14,11 +14,14 @@ from reconciler.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The bytes of the record at one moment. `late`: whole journals of runs that had lost the lock."""
+    """The bytes of the record at one moment. `late`: whole journals of runs that had lost the lock. `holder`: who has
+    the lock, or had it when it was killed; empty when the last one gave it back.
+    """
 
     state: bytes | None
     journal: bytes
     late: tuple[bytes, ...] = ()
+    holder: str = ""
 
 
 class Hold(Protocol):

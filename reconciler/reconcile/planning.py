@@ -131,17 +131,21 @@ def plan(
     `run`: runs a coroutine. It is called only when the platform is to be asked.
     """
     try:
-        state, leftover = look_at_record(settings)
+        looked = look_at_record(settings)
     except StateError:
         desired_jobs(settings, request)  # what is wrong with the specs is told first
         raise
-    state, intents = as_left(state, leftover, settings)
+    state, intents = as_left(looked.state, looked.leftover, settings)
     desired, warnings = desired_jobs(settings, request, _recorded(state))
     made = _made(settings, request, desired, state, intents, run)
     if any(desired[action.name].partial for action in made.actions if action.request is not None):
         # What is submitted is always read from its spec.
         desired, warnings = desired_jobs(settings, request)
         made = _made(settings, request, desired, state, intents, run)
+    if looked.holder:
+        note = f"{looked.holder} has the lock of the state, or was cut off with it: this plan may be behind; "
+        note += "an apply settles what was cut off"
+        made = made.model_copy(update={"warnings": (note, *made.warnings)})
     return made, warnings
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.address import Address
+from reconciler.address import Address, beside
 from reconciler.cache import Cache
 from reconciler.connect import LOCAL
 from reconciler.errors import StateError, StateLocked
 from reconciler.job import DesiredJob, JsonObject, State
+from reconciler.lock import holder_of
 from reconciler.reconcile.settings import Settings
 from reconciler.secrets import Secrets
 from reconciler.state import look, new_state, parse_state, read_bytes
@@ -33,16 +34,27 @@ def read_record(settings: Settings) -> tuple[State | None, Leftover | None]:
     return _parsed(settings, str(store), store.snapshot())
 
 
-def look_at_record(settings: Settings) -> tuple[State | None, Leftover | None]:
-    """As `read_record`, for those who only look. The records of the state must not be written."""
-    if settings.address is not None:
-        return read_record(settings)
-    data = read_bytes(settings.state)
-    cache = None if settings.cache is None else Cache(settings.cache)
-    state = None if data is None else look(data, settings.state, cache)
-    if os.path.lexists(settings.journal) or (state is not None and state.endpoint != settings.endpoint):
-        return read_record(settings)
-    return state, None
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The record as somebody sees it who only looks. Its jobs must not be written."""
+
+    state: State | None
+    leftover: Leftover | None = None
+    holder: str = ""
+    """Who has the lock, or had it when it was killed."""
+
+
+def look_at_record(settings: Settings) -> Looked:
+    """As `read_record`, for those who only look."""
+    if settings.address is None:
+        data = read_bytes(settings.state)
+        cache = None if settings.cache is None else Cache(settings.cache)
+        state = None if data is None else look(data, settings.state, cache)
+        if not os.path.lexists(settings.journal) and (state is None or state.endpoint == settings.endpoint):
+            return Looked(state, holder=holder_of(beside(settings.state, ".lock")))
+    store = settings.store()
+    taken = store.snapshot()
+    return Looked(*_parsed(settings, str(store), taken), taken.holder)
 
 
 def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | None, Leftover | None]:

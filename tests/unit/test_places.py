@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 import pytest
+from shared_places import git
 
 from reconciler.cli.main import cli, run
 from reconciler.cli.options import Options
@@ -63,6 +65,40 @@ def test_a_command_that_waits_for_the_lock_says_so_without_a_terminal(
     said = capsys.readouterr().err
     assert said.count("Waiting for the lock of .reconciler/state.json, held by 'apply' of ") == told
     assert "the state is locked by 'apply' of " in said
+
+
+DIES = """
+import asyncio, os, sys
+from reconciler.cli.options import Options
+async def hold():
+    settings = Options(state=sys.argv[1]).settings("apply")
+    async with settings.store().locked("apply", 0, print):
+        os._exit(9)
+asyncio.run(hold())
+"""
+
+
+@pytest.mark.parametrize("state", [".reconciler/state.json", "git:"])
+def test_a_plan_beside_a_runner_that_was_killed_says_so_wherever_the_state_is(
+    project: Path, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git("init", "--quiet", "--bare", "origin.git", folder=project)
+    git("init", "--quiet", folder=project)
+    git("remote", "add", "origin", "origin.git", folder=project)
+    Path("specs").mkdir()
+    words = ["--state", state, "plan", "--allow-empty"]
+    assert run(words) == 0
+    assert "cut off" not in capsys.readouterr().out
+    assert subprocess.run([sys.executable, "-c", DIES, state], check=False).returncode == 9
+    assert run(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(
+        r"'apply' of \S+ on \S+, pid \d+, since \S+ has the lock of the state, or was cut off with it", said
+    )
+    assert run(["--state", state, "--lock-timeout", "30s", "settle"]) == 0
+    capsys.readouterr()
+    assert run(words) == 0
+    assert "cut off" not in capsys.readouterr().out
 
 
 def test_a_round_that_waits_for_the_lock_has_a_line_in_the_log(project: Path) -> None:
