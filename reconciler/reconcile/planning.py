@@ -24,6 +24,7 @@ from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.naming import named
 from reconciler.plan import make_plan
 from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
+from reconciler.reconcile.placing import holder_note, one_machine
 from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names, read_other
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
@@ -143,9 +144,7 @@ def plan(
         desired, warnings = desired_jobs(settings, request)
         made = _made(settings, request, desired, state, intents, run)
     if looked.holder:
-        note = f"{looked.holder} has the lock of the state, or was cut off with it: this plan may be behind; "
-        note += "an apply settles what was cut off"
-        made = made.model_copy(update={"warnings": (note, *made.warnings)})
+        made = made.model_copy(update={"warnings": (holder_note(looked.holder), *made.warnings)})
     return made, warnings
 
 
@@ -256,7 +255,7 @@ async def plan_with(
         source=source_of(settings, desired),
         options=_how(request, options),
     )
-    notes = word.notes
+    notes = one_machine(settings) + word.notes
     if client is not None and request.refresh:
         notes += await _foreseen(client, made, state)
     return made.model_copy(update={"warnings": (*notes, *word.versions.notes, *made.warnings)}), facts

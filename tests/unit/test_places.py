@@ -67,6 +67,22 @@ def test_a_command_that_waits_for_the_lock_says_so_without_a_terminal(
     assert "the state is locked by 'apply' of " in said
 
 
+@pytest.mark.parametrize(("state", "warned"), [("git:", True), (".reconciler/state.json", False)])
+def test_a_shared_state_of_jobs_that_are_on_one_machine_is_warned_of(
+    project: Path, state: str, warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git("init", "--quiet", "--bare", "origin.git", folder=project)
+    git("init", "--quiet", folder=project)
+    git("remote", "add", "origin", "origin.git", folder=project)
+    Path("specs").mkdir()
+    for command in ("plan", "apply"):
+        assert (
+            run(["--state", state, "--format", "json", command, "--allow-empty", *["--yes"][: command == "apply"]]) == 0
+        )
+        told = capsys.readouterr()
+        assert ("others find them gone in git:refs/reconciler/default" in told.out + told.err) == warned
+
+
 DIES = """
 import asyncio, os, sys
 from reconciler.cli.options import Options
