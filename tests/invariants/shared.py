@@ -1,19 +1,27 @@
-"""Trials with a shared state: several runners, each in a clone of its own, killed or stopped at a chosen point."""
+"""Trials with a shared state: several runners, each in a clone of its own, killed or stopped at a chosen point.
+
+A runner is forked from a process that has everything imported and has used nothing of it: the threads of obstore do not
+outlive a fork, and this process may have used it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 from shared_places import Place, behind_http, bucket, in_bucket, in_git, server
 from trial import SETTLE, Control, Killer, Trial, around_requests, exit_code, label
 
@@ -31,6 +39,23 @@ from reconciler.state import parse_state
 
 KINDS = ("git", "bucket", "gitlab", "terraform", "deaf")
 LEASE = 1.2
+_RUNNERS = multiprocessing.get_context("forkserver")
+_RUNNERS.set_forkserver_preload(
+    [
+        "jsonschema",
+        "obstore.store",
+        "reconciler.apply",
+        "reconciler.backends.objects",
+        "reconciler.backends.shared",
+        "reconciler.backends.terraform",
+        "reconciler.cli.output",
+        "reconciler.client.transport",
+        "reconciler.reconcile.applying",
+        "reconciler.reconcile.withdrawing",
+        "reconciler.settle",
+        "tenacity",
+    ]
+)
 
 
 class Striker(Killer):
@@ -97,6 +122,7 @@ class SharedTrial(Trial):
     lease: float = LEASE
     withdrawn: int = 0
     """Jobs that were one too many, and were cancelled."""
+    runners: list[BaseProcess] = field(default_factory=list)
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True)
@@ -123,14 +149,16 @@ class SharedTrial(Trial):
             shutil.rmtree(self.clone(n) / "specs", ignore_errors=True)
             shutil.copytree(self.folder / "specs", self.clone(n) / "specs")
 
-    def start(self, n: int, striker: Striker | None = None) -> int:
-        """Begin an apply in clone `n`; its pid."""
-        child = os.fork()
-        if child == 0:
-            self._runner(n, striker or Striker(0))
-        return child
+    def start(self, n: int, striker: Striker | None = None) -> BaseProcess:
+        """Begin an apply in clone `n`."""
+        alone = replace(self, runners=[])  # it is sent to the runner
+        runner = _RUNNERS.Process(target=alone.runner, args=(n, striker or Striker(0)), daemon=True)
+        runner.start()
+        self.runners.append(runner)
+        return runner
 
-    def _runner(self, n: int, striker: Striker) -> None:
+    def runner(self, n: int, striker: Striker) -> None:
+        """Apply in clone `n`, and end this process with the exit code."""
         code, said = 70, ""
         try:
             os.environ.update(self.place.environ)
@@ -149,9 +177,10 @@ class SharedTrial(Trial):
         request = PlanRequest((self.clone(n) / "specs",), PlanOptions(prune=True), allow_empty=True)
         return await apply(self.settings_of(n), request, Stop(), Hooks())
 
-    def finish(self, child: int) -> int:
+    def finish(self, runner: BaseProcess) -> int:
         """The exit code of a runner."""
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        runner.join()
+        code = runner.exitcode
         assert code in (0, 1, 5, 6, -signal.SIGKILL), f"exit code {code}: {self.said()}"
         return code
 
@@ -191,6 +220,11 @@ class SharedTrial(Trial):
             self.wanted = before
 
     def close(self) -> None:
+        for runner in self.runners:
+            runner.kill()  # one that a failed test has left may stand still
+            runner.join()
+            runner.close()
+        self.runners.clear()
         super().close()
         if self.place.origin is not None:
             shutil.rmtree(self.place.origin, ignore_errors=True)
@@ -214,10 +248,40 @@ def verdict(trial: SharedTrial) -> str | None:
     return f"exit code {code}, {judged}, {left}, {json.dumps(trial.said())}"
 
 
-def wait_until_stopped(child: int) -> bool:
+def is_stopped(runner: BaseProcess) -> bool:
+    """Whether it stands still by a signal."""
+    try:
+        return psutil.Process(runner.pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_until_stopped(runner: BaseProcess) -> bool:
     """Whether a runner has been stopped; False when it has ended before."""
-    _, status = os.waitpid(child, os.WUNTRACED)
-    return os.WIFSTOPPED(status)
+    while runner.is_alive():
+        if is_stopped(runner):
+            return True
+        time.sleep(0.01)
+    return False
 
 
-__all__ = ["KINDS", "LEASE", "SETTLE", "Places", "SharedTrial", "Striker", "new_trial", "places", "verdict"]
+def wake(runner: BaseProcess) -> None:
+    """Let a stopped runner go on."""
+    assert runner.pid is not None
+    os.kill(runner.pid, signal.SIGCONT)
+
+
+__all__ = [
+    "KINDS",
+    "LEASE",
+    "SETTLE",
+    "Places",
+    "SharedTrial",
+    "Striker",
+    "is_stopped",
+    "new_trial",
+    "places",
+    "verdict",
+    "wait_until_stopped",
+    "wake",
+]

@@ -9,19 +9,19 @@ The last line says what became of it all; anything broken fails.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from harness import scratch, start_platform
-from shared import KINDS, LEASE, Places, SharedTrial, Striker, new_trial, places, verdict
+from shared import KINDS, LEASE, Places, SharedTrial, Striker, is_stopped, new_trial, places, verdict, wake
 
 RUNNERS = 3
 NAMES = "abcde"
@@ -41,22 +41,19 @@ def strike(dice: random.Random) -> Striker:
 def together(trial: SharedTrial, dice: random.Random) -> Counter[str]:
     """All runners at once, until each has ended. How often they were struck."""
     count: Counter[str] = Counter()
-    running = {trial.start(n, strike(dice)): n for n in range(RUNNERS)}
-    stopped: dict[int, float] = {}
+    running = [trial.start(n, strike(dice)) for n in range(RUNNERS)]
+    stopped: dict[BaseProcess, float] = {}
     while running:
-        for child in list(running):
-            pid, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-            if pid and os.WIFSTOPPED(status):
+        for runner in list(running):
+            if not runner.is_alive():
+                running.remove(runner)
+                count["kills"] += trial.finish(runner) == -signal.SIGKILL
+            elif runner not in stopped and is_stopped(runner):
                 count["stops"] += 1
-                stopped[child] = time.monotonic() + dice.uniform(0.5, 3) * LEASE
-            elif pid:
-                del running[child]
-                code = os.waitstatus_to_exitcode(status)
-                count["kills"] += code == -signal.SIGKILL
-                assert code in (0, 1, 5, 6, -signal.SIGKILL), f"exit code {code}: {trial.said()}"
-        for child in [child for child, until in stopped.items() if time.monotonic() > until]:
-            del stopped[child]
-            os.kill(child, signal.SIGCONT)
+                stopped[runner] = time.monotonic() + dice.uniform(0.5, 3) * LEASE
+        for runner in [runner for runner, until in stopped.items() if time.monotonic() > until]:
+            del stopped[runner]
+            wake(runner)
         time.sleep(0.01)
     return count
 
