@@ -232,7 +232,9 @@ class Config(_Overridable):
 
     specs: str | None = Field(None, description="The folder with the specs.")
     parallelism: int | None = Field(None, ge=1, le=256, description="Requests in flight.")
-    timeout: str | None = Field(None, description="Patience with a platform that does not answer, for example 60s.")
+    timeout: str | None = Field(
+        None, description="Patience with a platform, or a shared state, that is silent, for example 60s."
+    )
     lock_timeout: str | None = Field(None, description="How long to wait for the lock of the state.")
     environment: str | None = Field(None, description="The environment that is meant without --environment.")
     environments: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], Environment] = Field(

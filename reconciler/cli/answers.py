@@ -28,8 +28,8 @@ Options:
                                   so.  [default: text]
   -q, --quiet                     Neither progress nor hints on stderr.
   -v, --verbose                   Progress on stderr, also without a terminal.
-  --timeout DURATION              Patience with a platform that does not
-                                  answer.  [default: 60s]
+  --timeout DURATION              Patience with a platform, or a shared state,
+                                  that does not answer.  [default: 60s]
   --lock-timeout DURATION         How long to wait for the lock.  [default:
                                   0s]
   --parallelism N                 Requests in flight.  [default: 16]
@@ -87,7 +87,8 @@ Options:
                                   says so.  [default: text]
   -q, --quiet                     Neither progress nor hints on stderr.
   -v, --verbose                   Progress on stderr, also without a terminal.
-  --timeout DURATION              Patience with a platform that does not answer.  [default: 60s]
+  --timeout DURATION              Patience with a platform, or a shared state, that does not answer.
+                                  [default: 60s]
   --lock-timeout DURATION         How long to wait for the lock.  [default: 0s]
   --parallelism N                 Requests in flight.  [default: 16]  [1<=x<=256]
   --allow-endpoint-change         Let the state belong to this endpoint from now on.
@@ -148,7 +149,7 @@ _COMMON = [('--endpoint', "The platform's base URL, or 'local': the embedded ser
  ('--quiet', 'Neither progress nor hints on stderr.'),
  ('-v', 'Progress on stderr, also without a terminal.'),
  ('--verbose', 'Progress on stderr, also without a terminal.'),
- ('--timeout', 'Patience with a platform that does not answer.  [default: 60s]'),
+ ('--timeout', 'Patience with a platform, or a shared state, that does not answer.  [default: 60s]'),
  ('--lock-timeout', 'How long to wait for the lock.  [default: 0s]'),
  ('--parallelism', 'Requests in flight.  [default: 16]'),
  ('--allow-endpoint-change', 'Let the state belong to this endpoint from now on.'),

@@ -61,7 +61,9 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
         "-v", "--verbose", is_flag=True, default=None, help="Progress on stderr, also without a terminal."
     ),
     "timeout": click.option(
-        "--timeout", type=Duration(), help="Patience with a platform that does not answer.  [default: 60s]"
+        "--timeout",
+        type=Duration(),
+        help="Patience with a platform, or a shared state, that does not answer.  [default: 60s]",
     ),
     "lock_timeout": click.option(
         "--lock-timeout", type=Duration(), help="How long to wait for the lock.  [default: 0s]"
