@@ -6,7 +6,6 @@ file is never removed: that would let a second holder in.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import getpass
@@ -117,6 +116,12 @@ def _acquire(descriptor: int, path: Path) -> None:
         raise StateError(f"the lock {path} cannot be taken: {error.strerror}", hint) from error
 
 
+async def _sleep(seconds: float) -> None:
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
 @dataclass(slots=True)
 class Waiting:
     """Tells people that the lock of `where` is waited for, and who has it: after a second, then once a minute."""
@@ -139,7 +144,7 @@ async def locked_when_free(
     path: Path,
     command: str,
     timeout: float,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    sleep: Callable[[float], Awaitable[None]] = _sleep,
     waiting: Waiting | None = None,
 ) -> AsyncIterator[Callable[[], None]]:
     """As `locked`, but wait for it, at most `timeout` seconds. Signals are heard meanwhile: the event loop runs."""

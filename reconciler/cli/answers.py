@@ -153,6 +153,7 @@ _COMMON = [('--endpoint', "The platform's base URL, or 'local': the embedded ser
  ('--lock-timeout', 'How long to wait for the lock.  [default: 0s]'),
  ('--parallelism', 'Requests in flight.  [default: 16]'),
  ('--allow-endpoint-change', 'Let the state belong to this endpoint from now on.'),
+ ('-h', 'Show this message and exit.'),
  ('--help', 'Show this message and exit.')]
 OPTIONS = {
     'apply': [('--prune', 'Cancel and forget jobs whose spec is gone.'),
@@ -182,7 +183,7 @@ OPTIONS = {
     'init': [('--ci', 'What CI the workflow is for.  [default: what the repository looks like]'),
  ('--source', 'The repository that CI takes reconciler from.  [default: where this one was installed from]')] + _COMMON,
     'outputs': [('--download', 'Write the files into DIR, and go on where it was cut off.')] + _COMMON,
-    'pipelines': [('--help', 'Show this message and exit.')],
+    'pipelines': [('-h', 'Show this message and exit.'), ('--help', 'Show this message and exit.')],
     'plan': [('--prune', 'Cancel and forget jobs whose spec is gone.'),
  ('--replace', 'Submit this job anew, or those that fit a glob; can be repeated.'),
  ('--target', 'Only this job, or a glob; can be repeated.'),
@@ -238,7 +239,7 @@ OPTIONS = {
  ('--slurm-option', 'slurm: one more option of sbatch; may be repeated.'),
  ('--slurm-lease', 'slurm: how long a job may give no sign of life before it is given up and runs again.')] + _COMMON,
     'settle': [('--not-submitted', 'There is no job: the next apply submits it.')] + _COMMON,
-    'state': [('--help', 'Show this message and exit.')],
+    'state': [('-h', 'Show this message and exit.'), ('--help', 'Show this message and exit.')],
     'status': [('--refresh', 'Ask the platform, or show what is recorded.'),
  ('--no-refresh', 'Ask the platform, or show what is recorded.'),
  ('--report', 'Write an HTML page about this run; it needs no network.')] + _COMMON,
@@ -258,5 +259,6 @@ OPTIONS = {
  ('--lock-timeout', 'How long to wait for the lock.  [default: 0s]'),
  ('--parallelism', 'Requests in flight.  [default: 16]'),
  ('--allow-endpoint-change', 'Let the state belong to this endpoint from now on.'),
+ ('-h', 'Show this message and exit.'),
  ('--help', 'Show this message and exit.')],
 }

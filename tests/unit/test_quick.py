@@ -30,9 +30,10 @@ def _names() -> dict[str, str]:
 
 
 def _options(name: str) -> list[tuple[str, str]]:
-    with click.Context(cli, info_name="reconciler") as group:
+    with click.Context(cli, info_name="reconciler", **cli.context_settings) as group:
         command = cli.get_command(group, name)
         assert command is not None
+        command._help_option = None  # click keeps the one that it was first asked for, perhaps by another test
         with click.Context(command, info_name=name, parent=group) as context:
             return [(item.value, item.help or "") for item in command.shell_complete(context, "-")]
 
