@@ -27,7 +27,7 @@ from reconciler.entries import (
     Submitted,
     token,
 )
-from reconciler.errors import ExitCode, PlanRefused, PlatformError, ReconcilerError, StateError
+from reconciler.errors import ExitCode, KeyRefused, PlanRefused, PlatformError, ReconcilerError, StateError
 from reconciler.foresight import Foresight
 from reconciler.identities import literal_files
 from reconciler.job import CancelCause, Gone, JobStatus, JsonObject, PlatformFile, Seen, Source, is_terminal, timestamp
@@ -49,6 +49,8 @@ class Outcome:
     error: str | None = None
     hint: str | None = None
     exit_code: ExitCode = ExitCode.OK
+    denied: bool = False
+    """Whether the platform refused the key, or did not let it do this."""
 
 
 _RECORD_ONLY = frozenset({"adopt", "move", "forget"})
@@ -140,6 +142,7 @@ def _failed(action: Action, error: ReconcilerError) -> Outcome:
         error.message,
         error.hint,
         error.exit_code,
+        isinstance(error, KeyRefused),
     )
 
 

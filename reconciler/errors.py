@@ -114,6 +114,10 @@ class PlatformError(ReconcilerError):
         self.code = code
 
 
+class KeyRefused(PlatformError):
+    """The platform refuses the key, or does not let it do what was asked for: HTTP 401 or 403."""
+
+
 class PlatformUnavailable(PlatformError):
     """The platform could not be reached, or asked for patience for longer than we have."""
 

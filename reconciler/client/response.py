@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.client import wire
-from reconciler.errors import PlatformError, PlatformUnavailable
+from reconciler.errors import KeyRefused, PlatformError, PlatformUnavailable
 
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may be answered otherwise."""
@@ -48,4 +48,6 @@ class Response:
         elif self.status == 401:
             suggestion = suggestion or "check ATAI_API_KEY: keys belong to one deployment"
         kind = PlatformUnavailable if self.status in AGAIN else PlatformError
+        if self.status in (401, 403):
+            kind = KeyRefused
         return kind(f"{what}: {message}", suggestion, status=self.status, code=code)

@@ -62,8 +62,9 @@ class Backoff:
     ) -> Backoff:
         """What is known when a plan with these actions, made with the pauses `given`, has been carried out.
 
-        In an outage no job is to blame. One of an unknown outcome is settled by the next round as ever; all that waits
-        is that it is submitted once more. A job whose spec is gone, or has changed, begins anew.
+        In an `outage`, or when the key is refused, no job is to blame. One of an unknown outcome is settled by the next
+        round as ever; all that waits is that it is submitted once more. A job whose spec is gone or has changed begins
+        anew.
         """
         held = held_back(actions, given)
         after: dict[str, Failing] = {}
@@ -95,3 +96,11 @@ def is_outage(outcomes: Iterable[Outcome], asked: int, unobserved: int) -> bool:
     if answered or unobserved < asked:
         return False
     return unobserved > 0 or any(o.outcome == "failed" for o in told)
+
+
+def is_denied(outcomes: Iterable[Outcome], asked: int, unobserved: int) -> bool:
+    """Whether the key as a whole is refused: so was all that was tried. One job alone may be to blame itself, as long
+    as others were observed.
+    """
+    told = [o for o in outcomes if o.action in _ASKING and o.outcome in ("done", *_BAD)]
+    return bool(told) and all(o.denied for o in told) and (len(told) > 1 or unobserved >= asked)

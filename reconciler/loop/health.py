@@ -15,6 +15,7 @@ _WHY = {
     "invalid": "the specs are invalid",
     "fetch_failed": "the repository cannot be fetched",
     "unavailable": "the platform does not answer",
+    "denied": "the platform refuses the API key, or what it asks for",
     "error": "the last round failed",
     "standby": "another loop leads",
 }

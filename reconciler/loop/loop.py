@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from reconciler.errors import ExitCode, UsageError
 from reconciler.loop.backoff import LONGEST_PLATFORM, pause_after
-from reconciler.loop.rounds import Round, Rounds
+from reconciler.loop.rounds import OUTAGES, Round, Rounds
 from reconciler.signals import Stop
 
 STANDBY = 5.0
@@ -98,7 +98,7 @@ class Loop:
     def _next(self, made: Round) -> tuple[float, str]:
         """How long to wait after a round, and for what."""
         regular = self.interval * (1 - _JITTER + 2 * _JITTER * self.random())
-        self._outages = self._outages + 1 if made.result == "unavailable" else 0
+        self._outages = self._outages + 1 if made.result in OUTAGES else 0
         if made.result == "standby":
             return min(regular, STANDBY), "standby"
         if made.result == "locked":

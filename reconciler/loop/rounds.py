@@ -19,6 +19,7 @@ from reconciler.apply import Outcome
 from reconciler.connect import LOCAL
 from reconciler.errors import (
     Interrupted,
+    KeyRefused,
     PlanRefused,
     PlatformUnavailable,
     ReconcilerError,
@@ -26,19 +27,23 @@ from reconciler.errors import (
     StateLocked,
 )
 from reconciler.job import RecordedJob
-from reconciler.loop.backoff import Backoff, held_back, is_outage
+from reconciler.loop.backoff import Backoff, held_back, is_denied, is_outage
 from reconciler.loop.following import Clone, FetchFailed, Folder
 from reconciler.loop.leading import Leadership, Standby
 from reconciler.reconcile import Applied, Hooks, PlanRequest, Settings, apply, status
 from reconciler.signals import Stop
 
 Result: TypeAlias = Literal[
-    "done", "failed", "refused", "invalid", "fetch_failed", "unavailable", "locked", "standby", "error", "interrupted"
-]
+    "done", "failed", "refused", "invalid", "fetch_failed", "unavailable", "denied", "locked", "standby", "error",
+    "interrupted",
+]  # fmt: skip
 RESULTS: tuple[str, ...] = get_args(Result)
 WORKED = frozenset({"done", "failed"})
 """Results of rounds that carried out their plan, whatever became of its actions."""
+OUTAGES = frozenset({"unavailable", "denied"})
+"""Results of rounds that failed for a reason which all jobs share: no job is to blame."""
 _OBSERVES = frozenset({"invalid", "refused", "fetch_failed", "error"})
+_DENIED = "the platform refuses all that was asked for", "check ATAI_API_KEY, and what that key may do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +151,20 @@ class Rounds:
         )
         applied = await apply(settings, replace(request, pauses=pauses), stop, hooks)
         outcomes = {o.name: o for o in applied.outcomes}
-        outage = is_outage(applied.outcomes, applied.asked, applied.unobserved)
-        self.backoff = self.backoff.after(applied.plan.actions, outcomes, pauses, self.now(), outage=outage)
+        result = _result(applied)
+        blameless = result in OUTAGES
+        self.backoff = self.backoff.after(applied.plan.actions, outcomes, pauses, self.now(), outage=blameless)
         seen = await status(settings, (), refresh=False)
         return replace(
             made,
-            result="interrupted" if stop.error() else _result(applied, outage=outage),
+            result="interrupted" if stop.error() else result,
             outcomes=applied.outcomes,
             held=held_back(applied.plan.actions, pauses) | (self.backoff.failing.keys() & outcomes.keys()),
             jobs=seen.records,
             unsettled=seen.unsettled,
             unobserved=applied.unobserved,
             notes=applied.notes,
+            error=KeyRefused(*_DENIED) if result == "denied" else None,
         )
 
     async def _run_embedded(self, settings: Settings) -> None:
@@ -191,8 +198,10 @@ class _Acting:
     plan: Plan | None = None
 
 
-def _result(applied: Applied, *, outage: bool) -> Result:
-    if outage:
+def _result(applied: Applied) -> Result:
+    if is_denied(applied.outcomes, applied.asked, applied.unobserved):
+        return "denied"
+    if is_outage(applied.outcomes, applied.asked, applied.unobserved):
         return "unavailable"
     return "failed" if any(o.outcome in ("failed", "unknown") for o in applied.outcomes) else "done"
 
@@ -203,6 +212,7 @@ def _result_of(error: ReconcilerError) -> Result:
         (StateLocked, "locked"),
         (SpecError, "invalid"),
         (PlanRefused, "refused"),
+        (KeyRefused, "denied"),
         (PlatformUnavailable, "unavailable"),
         (FetchFailed, "fetch_failed"),
         (Interrupted, "interrupted"),

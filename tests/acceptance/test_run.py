@@ -203,6 +203,24 @@ def test_a_round_that_hangs_is_noticed(scene: Scene) -> None:
     assert "no progress for too long" in json.loads(scene.ask("/readyz")[1])["reasons"]
 
 
+def test_a_key_that_is_refused_ends_nothing_and_it_goes_on_when_it_works_again(scene: Scene) -> None:
+    refused = "GET .* 0 9999 status:401\nPOST .* 0 9999 status:401"
+    scene.fault(refused)
+    scene.write("a")
+    loop = scene.start("--interval", "1s")
+    until(lambda: scene.told("round", result="denied"))
+    assert scene.ask("/readyz")[0] == 503
+    assert json.loads(scene.ask("/readyz")[1])["reasons"] == ["the platform refuses the API key, or what it asks for"]
+    assert scene.ask("/healthz") == (200, "ok\n")
+    time.sleep(3)
+    assert len(scene.told("round")) == 1, "it does not ask again at each interval"
+    scene.fault("")
+    loop.send_signal(signal.SIGHUP)
+    until(lambda: scene.told("round", result="done"))
+    assert scene.ask("/readyz")[0] == 200
+    assert scene.on_platform() == Counter("a")
+
+
 def test_it_follows_a_repository(scene: Scene, tmp_path: Path) -> None:
     scene.env |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     bare, desk = tmp_path / "origin.git", tmp_path / "desk"

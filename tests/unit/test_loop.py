@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from http_server import Clock
+from starlette.responses import JSONResponse
 
 from reconciler.apply import Outcome
 from reconciler.client import Client, Transport
@@ -86,6 +87,9 @@ class Scene:
     """Whether the answer to a submission is lost, and nothing is answered any more."""
     down: bool = False
     """Whether nobody listens."""
+    status: int | None = None
+    """What is answered to requests that `refuses`, instead of an answer."""
+    refuses: Callable[[str], bool] = lambda line: True
     requests: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     made: list[Round] = field(default_factory=list)
@@ -93,6 +97,7 @@ class Scene:
     broken: Exception | None = None
     """What reading the settings raises."""
     metrics: Metrics = field(default_factory=Metrics)
+    health: Health = field(default_factory=lambda: Health(900))
     loop: Loop = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +107,7 @@ class Scene:
         """One more loop on the same project."""
         leadership = Leadership("run")
         log = Log(self.lines.append, form, (KEY,), now=self.clock.now)
-        heard = Heard(Telling(log, Health(900), leadership, self.metrics), self.made)
+        heard = Heard(Telling(log, self.health, leadership, self.metrics), self.made)
         rounds = Rounds(Folder(), self.read, leadership, heard, now=self.clock.now)
         return Loop(rounds, 60.0, random=lambda: 0.5)
 
@@ -120,6 +125,11 @@ class Scene:
         self.requests.append(line)
         if (pause := self.before(line)) is not None:
             await pause
+        if self.status is not None and self.refuses(line):
+            await JSONResponse({"errors": [{"code": "no", "message": "not with this key"}]}, self.status)(
+                scope, receive, send
+            )
+            return
         if self.lost and scope["method"] == "POST":
             self.down_after_this()
             await self.app(scope, receive, _swallow)
@@ -300,6 +310,72 @@ def test_an_outage_slows_the_rounds_down_and_blames_no_job(tmp_path: Path) -> No
         assert it.posts() == 3
         assert set(it.jobs()) == set("abc")
         assert it.made[-1].held == frozenset()
+
+    scene(tmp_path, play)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_slows_the_rounds_down_blames_no_job_and_is_over_when_it_works_again(
+    tmp_path: Path, status: int
+) -> None:
+    async def play(it: Scene) -> None:
+        it.write("a")
+
+        def revoked() -> None:
+            it.status = status
+            it.write("b")
+
+        def restored() -> None:
+            assert it.health.reasons() == ["the platform refuses the API key, or what it asks for"]
+            assert it.health.alive()
+            it.status = None
+
+        await it.run(revoked, *[nothing] * 5, restored, nothing)
+        assert it.results() == ["done", *["denied"] * 6, "done", "done"]
+        assert it.rests == [60, 60, 120, 240, 480, 600, 600, 60, 60]
+        assert it.sample('rounds_total{result="denied"}') == 6
+        assert {made.held for made in it.made} == {frozenset()}
+        assert it.health.reasons() == []
+        assert set(it.jobs()) == {"a", "b"}
+        assert it.posts() == 2
+        assert sum("not with this key" in line for line in it.lines) == 6
+
+    scene(tmp_path, play)
+
+
+def test_a_key_that_may_look_but_not_submit_blames_no_job(tmp_path: Path) -> None:
+    async def play(it: Scene) -> None:
+        it.write("a")
+
+        def reading_only() -> None:
+            it.status, it.refuses = 403, lambda line: line.startswith("POST")
+            it.write("b")
+            it.write("c")
+
+        def restored() -> None:
+            it.status = None
+
+        await it.run(reading_only, nothing, restored)
+        assert it.results() == ["done", "denied", "denied", "done"]
+        assert it.rests[1:] == [60, 120, 60]
+        assert any("denied in" in line and "check ATAI_API_KEY" in line for line in it.lines)
+        assert set(it.jobs()) == {"a", "b", "c"}
+
+    scene(tmp_path, play)
+
+
+def test_one_job_that_the_key_may_not_submit_holds_up_no_other(tmp_path: Path) -> None:
+    async def play(it: Scene) -> None:
+        it.write("a")
+
+        def only_this() -> None:
+            it.status, it.refuses = 403, lambda line: line.startswith("POST")
+            it.write("b")
+
+        await it.run(only_this)
+        assert it.results() == ["done", "failed"]
+        assert it.made[-1].held == {"b"}
+        assert it.health.reasons() == []
 
     scene(tmp_path, play)
 

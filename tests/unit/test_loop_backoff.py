@@ -13,7 +13,7 @@ from reconciler.apply import Outcome
 from reconciler.errors import ExitCode
 from reconciler.facts import Facts, Pause
 from reconciler.job import DesiredJob, RecordedJob
-from reconciler.loop.backoff import LONGEST_JOB, LONGEST_PLATFORM, Backoff, is_outage, pause_after
+from reconciler.loop.backoff import LONGEST_JOB, LONGEST_PLATFORM, Backoff, is_denied, is_outage, pause_after
 from reconciler.plan import make_plan
 
 NOW = datetime(2026, 4, 14, 10, 0, 0, tzinfo=UTC)
@@ -22,6 +22,7 @@ LATE = Outcome("a", "create", "failed", error="no connection", exit_code=ExitCod
 UNKNOWN = Outcome("a", "create", "unknown", error="no answer", exit_code=ExitCode.UNKNOWN)
 DONE = Outcome("a", "create", "done", "job_1", "PENDING")
 SKIPPED = Outcome("a", "create", "skipped", error="interrupted before it began")
+DENIED = Outcome("a", "create", "failed", error="HTTP 403", exit_code=ExitCode.FAILED, denied=True)
 
 
 def minutes(count: float) -> timedelta:
@@ -205,3 +206,27 @@ def test_an_outage_is_when_nothing_at_all_was_answered(
     outcomes: list[Outcome], asked: int, unobserved: int, expected: bool
 ) -> None:
     assert is_outage(outcomes, asked, unobserved) is expected
+    assert not is_denied(outcomes, asked, unobserved)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "asked", "unobserved", "expected"),
+    [
+        ([], 0, 0, False),
+        ([DENIED], 0, 0, True),
+        ([DENIED], 2, 2, True),
+        ([DENIED], 2, 1, False),
+        ([DENIED, DENIED], 2, 0, True),
+        ([DENIED, DONE], 0, 0, False),
+        ([DENIED, FAILED], 0, 0, False),
+        ([DENIED, LATE], 0, 0, False),
+        ([DENIED, Outcome("b", "forget", "done")], 0, 0, True),
+        ([DENIED, Outcome("b", "create", "skipped")], 0, 0, True),
+    ],
+)
+def test_the_key_is_refused_when_all_that_was_tried_is(
+    outcomes: list[Outcome], asked: int, unobserved: int, expected: bool
+) -> None:
+    assert is_denied(outcomes, asked, unobserved) is expected
+    if expected:
+        assert not is_outage(outcomes, asked, unobserved)
