@@ -27,14 +27,26 @@ def read_config(folder: Path, environment: str | None = None, cache: Path | None
     remembered what the file says, by its content. Raises `SpecError` with the
     locations of what is wrong, `UsageError` when the file cannot be read or has no such environment.
     """
-    path = folder / FILE
+    return _in_environment(dict(_written(folder, cache)), environment)
+
+
+def environment_names(folder: Path) -> tuple[str, ...]:
+    """The environments that `folder`'s `reconciler.yaml` has; none when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return tuple(_written(folder).get("environments", {}))
+    except (SpecError, UsageError):
+        return ()
+
+
+def _written(folder: Path, cache: Path | None = None) -> dict[str, Any]:
+    """What the file in `folder` says. Raises `SpecError` and `UsageError`."""
+    try:
+        text = (folder / FILE).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         text = ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{FILE} cannot be read: {error}") from error
-    return _in_environment(dict(_said(text, cache)) if text.strip() else {}, environment)
+    return _said(text, cache) if text.strip() else {}
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.completing import files
 from reconciler.cli.guarding import GUARD_OPTIONS, same_place
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import all_kept, columns, note, paint, run_async, show, worst
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.job import RecordedJob
     from reconciler.reconcile import Applied, PlanRequest, Settings
 
-_PATH = click.argument("path", required=False, metavar="[PATH]")
+_PATH = click.argument("path", required=False, metavar="[PATH]", shell_complete=files)
 
 
 def _planning(command: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from reconciler.cli import completing
 from reconciler.durations import seconds
 from reconciler.errors import UsageError
 
@@ -44,7 +45,12 @@ _COMMON: dict[str, Callable[[Any], Any]] = {
         envvar=["RECONCILER_ENDPOINT", "ATAI_API_ENDPOINT"],
         help="The platform's base URL, or 'local': the embedded service, in this process.",
     ),
-    "environment": click.option("--environment", metavar="NAME", help="One of the environments in reconciler.yaml."),
+    "environment": click.option(
+        "--environment",
+        metavar="NAME",
+        help="One of the environments in reconciler.yaml.",
+        shell_complete=completing.environments,
+    ),
     "state": click.option(
         "--state",
         metavar="PLACE",
@@ -94,6 +100,8 @@ class Options:
     lock_timeout: float | None = None
     parallelism: int | None = None
     allow_endpoint_change: bool | None = None
+    warn: Callable[[str], None] | None = None
+    """Hears warnings instead of stderr."""
 
     @property
     def json(self) -> bool:
@@ -152,7 +160,11 @@ class Options:
             {"endpoint": self.endpoint} if command == "pipelines" else {"endpoint": self.endpoint, "state": self.state}
         )
         if command not in _OF_SPECS and (defaults := [name for name, given in used.items() if not given]):
-            note(self, f"warning: {elsewhere(above)}; this uses the default {' and '.join(defaults)}")
+            text = f"{elsewhere(above)}; this uses the default {' and '.join(defaults)}"
+            if self.warn is not None:
+                self.warn(text)
+            else:
+                note(self, f"warning: {text}")
 
     @staticmethod
     def _seconds(option: float | None, written: str | None, default: float) -> float:

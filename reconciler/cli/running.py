@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.completing import files
 from reconciler.cli.guarding import LIMIT_OPTIONS
-from reconciler.cli.options import Duration, Options, common, specs_path
+from reconciler.cli.options import Duration, Options, cache_folder, common, specs_path
 from reconciler.cli.output import run_async
+from reconciler.cli.runlog import HOOK_SECRET, Logged, logging_to, new_log, once
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     import socket
 
     from reconciler.loop.following import Clone, Folder
-    from reconciler.loop.logs import Log, LogFormat
+    from reconciler.loop.logs import Log
     from reconciler.loop.loop import Loop
     from reconciler.loop.telling import Telling
     from reconciler.reconcile import PlanRequest, Settings
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT = 10.0
 """Seconds that a round waits for the lock at least: most commands of people are over by then."""
 _CHECKOUT = Path(".reconciler", "checkout")
-_SECRET = "RECONCILER_HOOK_SECRET"  # noqa: S105 - the name of a variable
 
 
 def _limits(command: Any) -> Any:
@@ -39,10 +39,10 @@ def _limits(command: Any) -> Any:
     return command
 
 
-@click.command()
-@click.argument("path", required=False, metavar="[PATH]")
+@click.command(cls=Logged)
+@click.argument("path", required=False, metavar="[PATH]", shell_complete=files)
 @click.option("--repository", metavar="URL", help="Follow this git repository, not the folder.")
-@click.option("--branch", default="main", show_default=True, help="The branch of it to follow.")
+@click.option("--branch", metavar="NAME", help="The branch of it to follow.  [default: main]")
 @click.option(
     "--checkout", metavar="DIR", help="Where the clone of it is kept, and worked in.  [default: .reconciler/checkout]"
 )
@@ -64,7 +64,12 @@ def _limits(command: Any) -> Any:
 @click.option("--adopt/--no-adopt", default=True, help="On a first run, take over identical jobs.  [default: adopt]")
 @click.option("--allow-empty", is_flag=True, help="Accept a folder without specs: every job is an orphan then.")
 @_limits
-@common()
+@click.option(
+    "--lock-timeout",
+    type=Duration(),
+    help="How long a round waits for the lock.  [default, and at least: 10s; with a shared state a lease more]",
+)
+@common(without=("lock_timeout", "output_format"))
 def run(options: Options, path: str | None, **how: Any) -> int:
     """Apply the specs again and again, until a signal.
 
@@ -72,15 +77,17 @@ def run(options: Options, path: str | None, **how: Any) -> int:
     RECONCILER_HOOK_SECRET, on POST /hook. A job that could not be submitted is tried again after 1, 2, 4 … minutes.
     SIGTERM ends the loop when the round under way has ended in good order.
     """
-    from reconciler.loop.logs import Log
-
     if how["interval"] < 1:
         raise UsageError("--interval is shorter than 1s")
+    if options.output_format not in (None, "text"):
+        raise UsageError("'run' has no --format: it writes nothing but its log", "write --log-format json")
+    if how["lock_timeout"] is not None:
+        options.lock_timeout = how["lock_timeout"]
     secret = _hook_secret()
-    key = (os.environ.get("ATAI_API_KEY") or "").strip()
-    log = Log(_to_stderr, cast("LogFormat", how["log_format"]), (key, secret or ""), quiet=bool(options.quiet))
+    log = new_log(how["log_format"], quiet=bool(options.quiet))
+    options.warn = once(lambda text: log.line("warning", "warning", text))
     follow = _follow(options, how)
-    with _logging(log), _listening(how["listen"], secret) as listener:
+    with logging_to(log), _listening(how["listen"], secret) as listener:
         return run_async(_run(options, path, how, follow, log, listener, secret))
 
 
@@ -154,16 +161,18 @@ def _follow(options: Options, how: Mapping[str, Any]) -> Folder | Clone:
     from reconciler.loop.following import Clone, Folder
 
     if how["repository"] is None:
-        if how["checkout"] is not None:
-            raise UsageError("--checkout is for a clone, and there is no --repository")
+        for name in ("checkout", "branch"):
+            if how[name] is not None:
+                raise UsageError(f"--{name} is for a clone, and there is no --repository")
         return Folder()
     # What was typed is seen from where the loop was started.
     folder, url = Path(how["checkout"] or _CHECKOUT).absolute(), how["repository"]
     if Path(url).is_dir():
         url = str(Path(url).resolve())
-    clone = Clone(folder, url, how["branch"])
+    clone = Clone(folder, url, how["branch"] or "main")
     if options.state is not None and not is_address(options.state):
         options.state = str(Path(options.state).absolute())
+    os.environ["RECONCILER_CACHE"] = str(cache_folder() or "off")  # never one that a commit brings along
     try:
         if how["checkout"] is None:
             ignore_in_git(Path(".reconciler"))
@@ -177,10 +186,10 @@ def _follow(options: Options, how: Mapping[str, Any]) -> Folder | Clone:
 def _hook_secret() -> str | None:
     from reconciler.loop.hook import SHORTEST
 
-    secret = (os.environ.get(_SECRET) or "").strip() or None
+    secret = (os.environ.get(HOOK_SECRET) or "").strip() or None
     if secret is not None and len(secret) < SHORTEST:
         hint = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        raise UsageError(f"{_SECRET} has less than {SHORTEST} characters", hint)
+        raise UsageError(f"{HOOK_SECRET} has less than {SHORTEST} characters", hint)
     return secret
 
 
@@ -189,7 +198,7 @@ def _listening(text: str, secret: str | None) -> Iterator[socket.socket | None]:
     """The socket for the answers; None when there are to be none."""
     if text == "none":
         if secret is not None:
-            raise UsageError(f"{_SECRET} is set, but --listen none takes no hook", "unset it, or give an address")
+            raise UsageError(f"{HOOK_SECRET} is set, but --listen none takes no hook", "unset it, or give an address")
         yield None
         return
     try:
@@ -250,27 +259,3 @@ def _signals(loop: Loop, log: Log) -> Iterator[None]:
     finally:
         for number in handlers:
             main.remove_signal_handler(number)
-
-
-@contextlib.contextmanager
-def _logging(log: Log) -> Iterator[None]:
-    """Have what libraries say in the same log."""
-    import logging
-
-    from reconciler.loop.logs import Handler
-
-    handler = Handler(log)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-
-
-def _to_stderr(line: str) -> None:
-    try:
-        click.echo(line, err=True)
-    except BrokenPipeError:  # nobody reads it any more: that must not end the loop
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    except OSError:
-        pass  # a full disk may have room again

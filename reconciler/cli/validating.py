@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.completing import files
 from reconciler.cli.options import Options, common, specs_path
 from reconciler.cli.output import all_kept, note, paint, show
 from reconciler.errors import Diagnostic, ExitCode, SpecError, UsageError
@@ -19,7 +20,7 @@ _SCHEMAS = 3  # schemas that are named below the faults
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=files)
 @click.option("--explain", metavar="CODE", help="Say what a diagnostic code means, with an example; reads no specs.")
 @common(formats=("github", "sarif", "codequality"))
 def validate(options: Options, paths: tuple[str, ...], explain: str | None) -> int:

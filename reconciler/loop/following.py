@@ -202,6 +202,6 @@ class Clone:
         return out.decode(errors="surrogateescape").strip("\n")
 
 
-def without_users(text: str) -> str:
+def without_users(text: str, longest: int = 1000) -> str:
     """`text` as one line, without what stands before the host in an address: it may be a password."""
-    return one_line(_USER.sub("", text.replace("\n", " ")), 1000)
+    return one_line(_USER.sub("", text.replace("\n", " ")), longest)

@@ -16,6 +16,8 @@ from reconciler.text import one_line
 LogFormat: TypeAlias = Literal["text", "json"]
 Level: TypeAlias = Literal["info", "warning", "error"]
 _LONGEST = 2000
+_LONGEST_TRACEBACK = 16_000
+"""Characters: what says the most stands at its end."""
 
 
 @dataclass(slots=True)
@@ -36,15 +38,16 @@ class Log:
         if self.form == "text":
             self.write(f"{timestamp(self.now())} {level:7} {message}")
             return
-        fields = {key: self._clean(value) if isinstance(value, str) else value for key, value in more.items()}
+        limits = {"traceback": _LONGEST_TRACEBACK}
+        fields = {k: self._clean(v, limits.get(k, _LONGEST)) if isinstance(v, str) else v for k, v in more.items()}
         head = {"time": timestamp(self.now()), "level": level, "event": event, "message": message}
         self.write(json.dumps(head | {key: value for key, value in fields.items() if value is not None}))
 
-    def _clean(self, text: str) -> str:
+    def _clean(self, text: str, longest: int = _LONGEST) -> str:
         for secret in self.secrets:
             if secret:
                 text = text.replace(secret, "***")
-        return one_line(without_users(text), _LONGEST)
+        return one_line(without_users(text, longest), longest)
 
 
 class Handler(logging.Handler):

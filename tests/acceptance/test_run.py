@@ -301,6 +301,12 @@ def test_loops_on_two_machines_share_a_state_at_a_ref(scene: Scene, tmp_path: Pa
         (("--checkout", "x"), {}, "there is no --repository"),
         (("--repository", "https://ann:pw@host/x"), {}, "name or a password"),
         (("--repository", "/nowhere", "--checkout", "specs"), {}, "is not empty"),
+        (("--branch", "x"), {}, "there is no --repository"),
+        (("--format", "json"), {}, "--format"),
+        ((), {"RECONCILER_OUTPUT_FORMAT": "json"}, "write --log-format json"),
+        (("--intervall", "1s"), {}, "--intervall"),
+        ((), {"RECONCILER_RUN_INTERVAL": "soon"}, "'soon' is not a duration"),
+        (("--environment", "production"), {}, "has no environment 'production'"),
     ],
 )
 def test_what_is_asked_for_wrongly_is_said_at_once(
@@ -309,10 +315,37 @@ def test_what_is_asked_for_wrongly_is_said_at_once(
     scene.write("a")
     loop = scene.start(*arguments, **env)
     assert loop.wait(30) == 64
-    said = (scene.folder / "log").read_text()
-    assert words in said
-    assert "Traceback" not in said
+    last = scene.lines()[-1]
+    assert (last["level"], last["event"], last["exit_code"]) == ("error", "stop", 64)
+    assert words in f"{last['message']}; {last.get('hint')}"
+    assert "Traceback" not in (scene.folder / "log").read_text()
     assert scene.posts() == 0
+
+
+def test_with_json_each_line_is_json_also_a_warning_and_a_bug(scene: Scene, tmp_path: Path) -> None:
+    scene.write("a")
+    (tmp_path / "reconciler.yaml").write_text("parallelism: 1\n")
+    loop = scene.start("--interval", "1s")
+    until(lambda: len(scene.told("round", result="done")) > 2)
+    loop.kill()
+    assert [line["message"].partition(";")[0] for line in scene.told("warning")] == [
+        "there is no reconciler.yaml here, but in ..: run it there (-C ..)"
+    ]
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "prometheus_client.py").write_text("raise ValueError('as if it were broken')")
+    loop = scene.start(log="log2", PYTHONPATH=str(broken))
+    assert loop.wait(30) == 70
+    last = scene.lines("log2")[-1]
+    assert last["message"].endswith("ValueError: as if it were broken")
+    assert "prometheus_client.py" in last["traceback"]
+
+
+def test_in_text_an_error_at_the_start_is_told_as_by_every_command(scene: Scene) -> None:
+    scene.write("a")
+    scene.start("--log-format", "text", "--branch", "x").wait(30)
+    text = (scene.folder / "log").read_text()
+    assert text == "error: --branch is for a clone, and there is no --repository\n"
 
 
 def test_a_port_that_is_taken_is_said_at_once(scene: Scene) -> None:
