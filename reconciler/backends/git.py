@@ -2,7 +2,7 @@
 
 A commit holds the document as files. A change is a commit that is pushed only if the ref is still at the one before.
 What one command does is one commit: while it works it puts a newer one in place of its own last one. A command that
-changed nothing puts back the commit that it found.
+changed nothing puts back the commit that it found, and removes the ref where there was none.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "push.gpgSign=f
 _FILES = {"state": "state.json", "journal": "state.journal", "late": "late.journal"}
 _NOTE = "lease.json"
 _SILENT = "no answer within"
+_NOTHING = ""
+"""In place of a commit: the ref is not there."""
 _NEVER = re.compile(r"Authentication failed|Permission .*denied|could not read (Username|Password)|not found|"
                     r"does not appear to be a git repository|invalid username|HTTP 40[13]|protected|"
                     r"pre-receive hook declined|not allowed|deny updating", re.IGNORECASE)  # fmt: skip
@@ -42,7 +44,7 @@ class GitRegister:
         self._remote, self._ref = address.place, address.key
         self._environ = {**environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
         self._known: dict[str, str] = {}
-        self._base: tuple[str | None, Document | None] = (None, None)
+        self._base: tuple[str | None, Document] = (None, Document())
         self._own: str | None = None
         self._may_amend = True
         self._signed = False
@@ -64,15 +66,16 @@ class GitRegister:
     def swap(self, found: Found, document: Document, message: str) -> Found:
         mine = found.mark is not None and found.mark == self._own
         if not mine:
-            self._base = (found.mark, found.document if found.mark else None)
-        commit = self._commit(document, self._base[0] if self._may_amend else found.mark, message)
+            self._base = (found.mark, found.document)
         if document.lease is None and self._may_amend and self._is_base(document):
-            commit = self._base[0] or commit
+            commit = self._base[0] or _NOTHING
+        else:
+            commit = self._commit(document, self._base[0] if self._may_amend else found.mark, message)
         refused = self._push(commit, found.mark)
         if refused is None:
             return self._pushed(commit, document)
         tip = self._tip()
-        if tip == commit:
+        if (tip or _NOTHING) == commit:
             return self._pushed(commit, document)
         if tip != found.mark:
             raise Lost(refused)
@@ -85,11 +88,11 @@ class GitRegister:
 
     def _pushed(self, commit: str, document: Document) -> Found:
         self._own = commit if document.lease else None  # what was given back is nobody's to replace
-        return Found(document, commit)
+        return Found(document, commit or None)
 
     def _is_base(self, document: Document) -> bool:
         base = self._base[1]
-        return base is not None and base.lease is None and _content(base) == _content(document)
+        return base.lease is None and _content(base) == _content(document)
 
     def _tip(self) -> str | None:
         """The commit that the ref has at the remote now; None when there is no such ref."""
@@ -142,7 +145,7 @@ class GitRegister:
         self._signed = True
 
     def _push(self, commit: str, expected: str | None) -> str | None:
-        """Push if the ref is at `expected`; what git said when that failed."""
+        """Push, or remove the ref, if it is at `expected`; what git said when that failed."""
         lease = f"--force-with-lease={self._ref}:{expected or ''}"
         done = self._run("push", "--quiet", "--no-verify", lease, "--", self._remote, f"{commit}:{self._ref}")
         return None if done.returncode == 0 else _said(done)

@@ -8,6 +8,7 @@ the two never overlap, however long either of them was stopped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import secrets
@@ -154,12 +155,18 @@ def _locked(register: Register, held_by: str, seconds: float) -> StateLocked:
 async def _take(register: Register, found: Found, lease: Lease, pace: Pace) -> Holding | Occupied | Unsure | None:
     began = pace.clock()
     wanted = found.document.model_copy(update={"lease": lease, "serial": found.document.serial + 1})
+    taking = asyncio.create_task(asyncio.to_thread(register.swap, found, wanted, f"{lease.command}: the lock"))
     try:
-        taken = await asyncio.to_thread(register.swap, found, wanted, f"{lease.command}: the lock")
+        taken = await asyncio.shield(taking)
     except (Occupied, Unsure) as failed:
         return failed
     except Lost:
         return None
+    except asyncio.CancelledError:
+        # The thread goes on: a lock that comes after all is nobody's, and others would have to watch it for a lease.
+        with contextlib.suppress(Lost, Occupied, Unsure, StateError):
+            Holding(register, await taking, lease, pace, began).give_back(f"{lease.command}: interrupted")
+        raise
     return Holding(register, taken, lease, pace, began)
 
 

@@ -18,7 +18,7 @@ from reconciler.backends.snapshot import Snapshot
 from reconciler.connect import ignore_in_git
 from reconciler.durable import read_file, remove_file, replace_file
 from reconciler.entries import Intent
-from reconciler.errors import StateError, StateLocked
+from reconciler.errors import PlanRefused, StateError, StateLocked
 from reconciler.job import State
 from reconciler.journal import Journal, journal_bytes
 from reconciler.lock import Waiting, locked_when_free, on_network
@@ -61,6 +61,9 @@ class SharedStore:
             hold = SharedHold(self, holding, lease.holder, command, (note,) if note else ())
             try:
                 yield hold
+            except PlanRefused:
+                hold.done = hold.done or "refused"
+                raise
             finally:
                 holding.give_back(hold.message())
 

@@ -275,10 +275,20 @@ def test_loops_on_two_machines_share_a_state_at_a_ref(scene: Scene, tmp_path: Pa
             subprocess.run(["git", *words.split()], cwd=desk, env=scene.env, check=True)
 
     push("a")
+    log = ["git", "log", "--format=%s", "refs/reconciler/default"]
+    where = ("--repository", str(bare), "--checkout", "clone0", "--state", "git:")
+    refused = scene.start("--interval", "1s", "--max-submissions", "0", *where, log="log0")
+    until(lambda: len(scene.told("round", "log0", result="refused")) > 1)
+    refused.send_signal(signal.SIGTERM)
+    refused.wait(30)
+    assert subprocess.run(log, cwd=bare, capture_output=True, check=False).returncode, "it left something in the log"
     for number in "12":
         where = ("--repository", str(bare), "--checkout", f"clone{number}", "--state", "git:")
         scene.start("--interval", "2s", *where, log=f"log{number}")
     until(lambda: scene.told("round", "log1", result="done") and scene.told("round", "log2", result="done"))
+    told = subprocess.run(log, cwd=bare, capture_output=True, check=True, text=True).stdout.splitlines()
+    assert told[-1] == "run: 1 new, serial 2"
+    assert "nothing new" not in "".join(told)
     push("b")
     push("c")
     until(lambda: scene.on_platform() == Counter("abc"))

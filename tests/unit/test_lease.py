@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -256,6 +257,29 @@ def test_a_lease_is_renewed_while_its_holder_works(register: Make) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     holding.give_back("apply: done")
+
+
+def test_who_is_interrupted_while_the_lock_is_on_its_way_leaves_none_behind(register: Make) -> None:
+    one, begun, go = register(), threading.Event(), threading.Event()
+    swap = one.swap
+
+    def slowly(found: Found, document: Document, message: str) -> Found:
+        begun.set()
+        assert go.wait(30)
+        return swap(found, document, message)
+
+    one.swap = slowly  # type: ignore[method-assign]
+
+    async def interrupted() -> None:
+        taking = asyncio.create_task(acquire(one, new_lease("apply", SECONDS, None), 0, Clock().pace()))
+        await asyncio.to_thread(begun.wait, 30)
+        taking.cancel()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+
+    asyncio.run(interrupted())
+    assert register().read() == Found(Document())
 
 
 def test_a_place_that_never_answers_is_given_up(register: Make) -> None:

@@ -179,6 +179,14 @@ def log(place: Place) -> list[str]:
     return git("log", "--format=%s", place.text.removeprefix("git:"), folder=place.origin).splitlines()
 
 
+def update_hook(place: Place, script: str) -> None:
+    assert place.origin is not None
+    hook = place.origin / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}\n")
+    hook.chmod(0o755)
+
+
 def test_a_command_is_one_commit_that_says_what_it_did(tmp_path: Path) -> None:
     place, _, register = clone_and_register(tmp_path)
     for n in range(2):
@@ -197,13 +205,27 @@ def test_a_command_that_changed_nothing_leaves_no_commit(tmp_path: Path) -> None
     assert log(place) == ["apply: 1 new"]
 
 
+def test_a_command_that_changed_nothing_where_there_was_nothing_leaves_no_ref(tmp_path: Path) -> None:
+    place, _, register = clone_and_register(tmp_path)
+    found = changed(register, taken(register), "apply: refused", lease=None)
+    assert git("for-each-ref", "refs/reconciler", folder=place.origin) == ""
+    assert register.read() == Found(Document())
+    assert found.mark is None
+    changed(register, taken(register, state="x\n"), "apply: 1 new", lease=None)
+    assert log(place) == ["apply: 1 new"]
+
+
+def test_a_server_that_lets_no_ref_go_away_has_a_commit_that_says_why(tmp_path: Path) -> None:
+    place, _, register = clone_and_register(tmp_path)
+    update_hook(place, "case $3 in 0000*) exit 1 ;; esac")
+    changed(register, taken(register), "apply: refused", lease=None)
+    assert log(place)[0] == "apply: refused"
+    assert register.read().document.lease is None
+
+
 def test_a_server_that_lets_no_ref_go_back_has_a_commit_for_every_change(tmp_path: Path) -> None:
     place, _, register = clone_and_register(tmp_path)
-    assert place.origin is not None
-    hook = place.origin / "hooks" / "update"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text('#!/bin/sh\ncase $2 in 0000*) ;; *) git merge-base --is-ancestor "$2" "$3" ;; esac\n')
-    hook.chmod(0o755)
+    update_hook(place, 'case $2 in 0000*) ;; *) git merge-base --is-ancestor "$2" "$3" ;; esac')
     found = changed(register, taken(register), state="x\n")
     changed(register, found, "apply: 1 new", lease=None)
     assert log(place)[0] == "apply: 1 new"
