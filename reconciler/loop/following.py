@@ -94,7 +94,9 @@ class Clone:
         with self._anew_if_it_fails():
             commit = await self._git("rev-parse", "--verify", f"{_TIP}^{{commit}}")
             kept = (await self._git("ls-tree", "-r", "--name-only", commit, "--", KEPT)).splitlines()
-        if touched := [path for path in kept if path != f"{KEPT}/.gitignore"]:
+            top = (await self._git("ls-tree", "--name-only", "-z", commit)).split("\0")
+        same = [name for name in top if name != KEPT and name.casefold() == KEPT]  # where case does not matter
+        if touched := [path for path in kept if path != f"{KEPT}/.gitignore"] + same:
             hint = f"the loop keeps its state in {KEPT}/ itself: 'git rm -r --cached {KEPT}' in the branch"
             raise FetchFailed(f"the commit {commit[:12]} has {one_line(touched[0], 100)}", hint)
         with self._anew_if_it_fails():

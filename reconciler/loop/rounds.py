@@ -30,7 +30,7 @@ from reconciler.job import RecordedJob
 from reconciler.loop.backoff import Backoff, held_back, is_denied, is_outage
 from reconciler.loop.following import Clone, FetchFailed, Folder
 from reconciler.loop.leading import Leadership, Standby
-from reconciler.reconcile import Applied, Hooks, PlanRequest, Settings, apply, status
+from reconciler.reconcile import Applied, Hooks, PlanRequest, Settings, Status, apply, status
 from reconciler.signals import Stop
 
 Result: TypeAlias = Literal[
@@ -102,6 +102,8 @@ class Rounds:
     """Those that were right last."""
     _number: int = 0
     _embedded: bool = False
+    _seen: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Lineage and serial of each state that rounds have worked on, by its place."""
     _kept: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def one(self, trigger: str, stop: Stop) -> Round:
@@ -132,6 +134,7 @@ class Rounds:
         acting.commit = await self.follow.newest()
         self.told.progress()
         settings, request = self.read()
+        settings = replace(settings, known=self._seen.get(_place(settings)))
         self.follow.refuse(settings.state)
         self.leadership.take(settings.journal.with_suffix(".leader"))
         self.settings = settings
@@ -155,6 +158,7 @@ class Rounds:
         blameless = result in OUTAGES
         self.backoff = self.backoff.after(applied.plan.actions, outcomes, pauses, self.now(), outage=blameless)
         seen = await status(settings, (), refresh=False)
+        self._remember(settings, seen)
         return replace(
             made,
             result="interrupted" if stop.error() else result,
@@ -187,7 +191,17 @@ class Rounds:
             seen = await status(self.settings, ())
         except ReconcilerError as error:
             return replace(made, notes=(*made.notes, f"the jobs were not observed: {error.message}"))
+        self._remember(self.settings, seen)
         return replace(made, jobs=seen.records, unsettled=seen.unsettled, notes=(*made.notes, *seen.notes))
+
+    def _remember(self, settings: Settings, seen: Status) -> None:
+        """A record that goes on being the same one only ever gets newer."""
+        if seen.serial:
+            self._seen[_place(settings)] = seen.lineage, seen.serial
+
+
+def _place(settings: Settings) -> str:
+    return str(settings.address or settings.state.absolute())
 
 
 @dataclass(slots=True)

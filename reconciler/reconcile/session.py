@@ -61,6 +61,7 @@ def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | No
     from reconciler.journal import Header, Leftover, parse_journal, parse_late
 
     state = None if taken.state is None else parse_state(taken.state, where)
+    _refuse_older(settings, where, state)
     ours = state
     if state is not None and state.endpoint != settings.endpoint:
         if not settings.allow_endpoint_change:
@@ -79,6 +80,23 @@ def _parsed(settings: Settings, where: str, taken: Snapshot) -> tuple[State | No
         )
         leftover = Leftover(header, leftover.entries if leftover else (), late)
     return state, leftover
+
+
+def _refuse_older(settings: Settings, where: str, state: State | None) -> None:
+    """Raises `StateError` for a state that was put back: what it does not record would be submitted again."""
+    if settings.known is None:
+        return
+    lineage, serial = settings.known
+    if state is None:
+        what = "is gone"
+    elif state.lineage != lineage:
+        what = "is of another history now"
+    elif state.serial < serial:
+        what = f"has gone back: it had serial {serial}, and has {state.serial} now"
+    else:
+        return
+    hint = "has git or a clean-up replaced it? Bring the newer one back; to go on from this one, start the loop anew"
+    raise StateError(f"the state {where} {what}; nothing was done", hint)
 
 
 def read_other(settings: Settings, place: Path | Address) -> State | None:

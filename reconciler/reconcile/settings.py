@@ -55,6 +55,8 @@ class Settings:
     timing: Timing = Timing()
     tell: Callable[[str], None] = field(default=lambda text: None, compare=False, repr=False)
     """What people are told while a lock is waited for."""
+    known: tuple[str, int] | None = None
+    """Lineage and serial of the state as it was seen before: one of another history, or an older one, is refused."""
 
     def store(self) -> Store:
         """Where the record lies. Raises `UsageError` when it cannot be used here."""

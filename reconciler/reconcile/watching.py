@@ -59,6 +59,7 @@ class Status:
     """What the platform tells about jobs that FAILED, by name, when it was asked for."""
     serial: int = 0
     """Of the state."""
+    lineage: str = ""
 
 
 async def status(
@@ -73,22 +74,24 @@ async def status(
                 seen = _chosen(session.state, names)
                 failures = await read_failures(session.client, seen) if with_failures else {}
                 notes = (*session.notes, *notes)
-                return Status(seen, session.unresolved, notes, failures=failures, serial=session.state.serial)
+                state = session.state
+                return Status(seen, session.unresolved, notes, None, failures, state.serial, state.lineage)
         except StateLocked as locked_by:
             note = f"shown without writing it back: {locked_by.message}"
-        state, leftover = read_record(settings)
-        folded = folded_record(state, leftover, settings)
+        record, leftover = read_record(settings)
+        folded = folded_record(record, leftover, settings)
         chosen = _chosen(folded.state, names)
         async with settings.connect() as client:
             observed = await observe(client, in_flight(chosen), last_seen(chosen))
             entries, notes = observation_entries(observed, chosen, settings)
             seen = _chosen(fold(folded.state, entries).state, names)
             failures = await read_failures(client, seen) if with_failures else {}
-        return Status(seen, {}, (note, *notes), failures=failures, serial=folded.state.serial)
-    state, leftover = read_record(settings)
-    folded = folded_record(state, leftover, settings)
+        return Status(seen, {}, (note, *notes), None, failures, folded.state.serial, folded.state.lineage)
+    record, leftover = read_record(settings)
+    folded = folded_record(record, leftover, settings)
     unsettled = {i.name: "interrupted; apply or status settles it" for i in folded.unresolved}
-    return Status(_chosen(folded.state, names), unsettled, serial=folded.state.serial)
+    state = folded.state
+    return Status(_chosen(state, names), unsettled, serial=state.serial, lineage=state.lineage)
 
 
 async def wait(

@@ -487,6 +487,53 @@ def test_removed_specs_are_pruned_only_when_it_is_asked_for(tmp_path: Path) -> N
     scene(tmp_path, play)
 
 
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("older", "has gone back: it had serial 3, and has 2 now"),
+        ("gone", "is gone"),
+        ("other", "is of another history now"),
+    ],
+)
+def test_a_state_that_git_put_back_or_took_away_is_refused_until_the_newer_one_is_back(
+    tmp_path: Path, what: str, words: str
+) -> None:
+    """As 'git reset --hard' does, or 'git clean -fdx', in a folder whose state was committed. The jobs that the older
+    one does not know would be submitted a second time.
+    """
+
+    async def play(it: Scene) -> None:
+        state = it.root / ".reconciler" / "state.json"
+        kept: list[bytes] = []
+        it.write("a")
+
+        def keep() -> None:
+            kept.append(state.read_bytes())
+            it.write("b")
+
+        def put_back() -> None:
+            kept.append(state.read_bytes())
+            it.write("c")
+            if what == "older":
+                state.write_bytes(kept[0])
+            elif what == "gone":
+                state.unlink()
+            else:
+                other = json.loads(kept[1]) | {"lineage": "00000000-0000-4000-8000-000000000000", "serial": 99}
+                state.write_text(json.dumps(other))
+
+        def bring_back() -> None:
+            state.write_bytes(kept[1])
+
+        await it.run(keep, put_back, nothing, bring_back)
+        assert it.results() == ["done", "done", "error", "error", "done"]
+        assert words in str(it.made[2].error)
+        assert it.posts() == 3
+        assert set(it.jobs()) == {"a", "b", "c"}
+
+    scene(tmp_path, play)
+
+
 def test_a_second_loop_stands_by_and_takes_over(tmp_path: Path) -> None:
     async def play(it: Scene) -> None:
         it.write("a")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.options import Options
+from reconciler.cli.running import _follow
 from reconciler.errors import UsageError
 from reconciler.loop.following import Clone, FetchFailed, without_users
 from reconciler.loop.leading import Standby
@@ -156,6 +158,36 @@ def test_a_commit_that_would_touch_the_state_is_refused(origin: Origin, folder: 
         newest(clone)
 
 
+def test_a_name_that_is_the_folder_of_the_state_where_case_does_not_matter_is_refused(
+    origin: Origin, folder: Path
+) -> None:
+    with cloned(folder, origin.bare) as clone:
+        newest(clone)
+        origin.push(**{".Reconciler/state.json": "not the record"})
+        with pytest.raises(FetchFailed, match=r"the commit .* has \.Reconciler"):
+            newest(clone)
+        assert files(folder) == {"specs/a.yaml"}
+
+
+def test_rules_about_what_git_ignores_do_not_reach_the_state(origin: Origin, folder: Path) -> None:
+    with cloned(folder, origin.bare) as clone:
+        newest(clone)
+        for name in ("state.json", "state.journal", "local/jobs.db"):
+            (folder / ".reconciler" / name).parent.mkdir(exist_ok=True)
+            (folder / ".reconciler" / name).write_text("ours")
+        for rules in ("", "!*\n", "*\n", None):
+            commit = origin.push(**{".reconciler/.gitignore": rules, "specs/n.yaml": f"{rules}"})
+            assert newest(clone) == commit
+            for name in ("state.json", "state.journal", "local/jobs.db"):
+                assert (folder / ".reconciler" / name).read_text() == "ours"
+        (origin.work / ".reconciler").mkdir(exist_ok=True)
+        (origin.work / ".reconciler/.gitignore").symlink_to("state.json")
+        assert newest(clone) != (commit := origin.push(x="x"))
+        assert newest(clone) == commit
+        assert (folder / ".reconciler/.gitignore").is_symlink()
+        assert (folder / ".reconciler/state.json").read_text() == "ours"
+
+
 def test_what_was_changed_by_hand_in_the_clone_is_put_right(origin: Origin, folder: Path) -> None:
     with cloned(folder, origin.bare) as clone:
         newest(clone)
@@ -296,3 +328,18 @@ def test_a_state_in_the_clone_must_lie_where_no_commit_reaches_it(origin: Origin
         for inside in (folder / "state.json", folder / ".reconciler/../state.json", folder / ".git/state.json"):
             with pytest.raises(UsageError, match="lies in the clone"):
                 clone.refuse(inside)
+
+
+@pytest.mark.parametrize(("asked", "where"), [("cache", "cache"), ("off", None)])
+def test_what_is_remembered_of_specs_does_not_come_from_the_clone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, where: str | None
+) -> None:
+    """A relative place is seen from where the loop was started: a commit can bring along a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECONCILER_CACHE", asked)
+    options = Options(state="state.json")
+    _follow(options, {"repository": "https://host/x.git", "branch": None, "checkout": "clone"})
+    settings = options.settings("run")
+    assert settings.root == tmp_path / "clone"
+    assert settings.cache == (tmp_path / where if where else None)
+    assert settings.state == tmp_path / "state.json"
