@@ -7,7 +7,7 @@ RESULTS := .reconciler/results
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
-	test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action lock
+	soak-loop test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action lock
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,8 +64,8 @@ screenshots: .venv/developing  ## Pictures of that page, with example jobs, in .
 	$(CHROMIUM)
 	$(BIN)/python tests/service/screenshots.py
 
-invariants: .venv/developing  ## Kill the client at every point, on every kind of platform (minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) tests/invariants -m slow
+invariants: .venv/developing  ## Kill the client at every point, on every kind of platform, and the loop (minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/invariants tests/acceptance/test_soak_loop.py -m slow
 
 torture: .venv/developing  ## Ten thousand kills at random points, with faults (half an hour)
 	$(BIN)/python tests/invariants/torture.py --kills 10000
@@ -95,6 +95,9 @@ kills: .venv/developing  ## Kill the service at every point, its workers, and bo
 
 soak: .venv/developing  ## A simulated hour of a busy service that is killed again and again (minutes; HOURS=, SEED=)
 	$(BIN)/python tests/service/soak.py --hours $(or $(HOURS),1) $(if $(SEED),--seed $(SEED))
+
+soak-loop: .venv/developing  ## A loop that follows a busy repository, killed as its service is (MINUTES=, SEED=)
+	$(BIN)/python tests/acceptance/soak_loop.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/developing  ## Every bar of performance with what is reached, beside other tools (twenty minutes)
 	$(BIN)/python -m benchmarks --results benchmarks/results
