@@ -30,7 +30,7 @@ _SILENT = "no answer within"
 _NOTHING = ""
 """In place of a commit: the ref is not there."""
 _NEVER = re.compile(r"Authentication failed|Permission .*denied|could not read (Username|Password)|not found|"
-                    r"does not appear to be a git repository|invalid username|HTTP 40[13]|protected|"
+                    r"does not appear to be a git repository|invalid username|HTTP 40[13]|error: 40[13]|protected|"
                     r"pre-receive hook declined|not allowed|deny updating", re.IGNORECASE)  # fmt: skip
 """What says that trying again is of no use."""
 
@@ -178,6 +178,8 @@ class GitRegister:
             raise StateError(one_line(message), one_line(hint))
 
     def _hint(self, said: str) -> str | None:
+        if _NEVER.search(said) and self._environ.get("GITLAB_CI") and not self._environ.get("RECONCILER_PUSH_TOKEN"):
+            return "the token of a GitLab job may not push as a rule: set RECONCILER_PUSH_TOKEN, see docs/state.md"
         if _NEVER.search(said):
             return f"git needs a remote {self._remote!r} that it may read and push to, refs below {self._ref} included"
         return "run the command again; --timeout gives it longer" if said.startswith(_SILENT) else None

@@ -10,6 +10,7 @@ from reconciler.actions import Plan
 from reconciler.ci.command import Finished, extra_arguments, run
 from reconciler.ci.decision import Decision, decide, decide_on_gitlab
 from reconciler.ci.reports import MEANING, failure_markdown, outcomes_markdown
+from reconciler.ci.repository import pushed_by_token
 from reconciler.ci.runner import SUMMARY, Runner
 from reconciler.errors import ExitCode, UsageError
 from reconciler.report.markdown import plan_markdown
@@ -172,4 +173,6 @@ def _reconciler(runner: Runner, arguments: list[str], *, show: bool) -> Finished
     for option in ("environment", "endpoint", "state"):
         if runner.input(option):
             common += [f"--{option}", runner.input(option)]
-    return run([*common, *arguments], runner.folder, runner.environment, show=show)
+    env, pushing = runner.environment, pushed_by_token(runner.environment, runner.folder)
+    credentials = pushing.credentials(env) if pushing else {}  # for a state at a ref, which the command pushes itself
+    return run([*common, *arguments], runner.folder, {**env, **credentials}, show=show)

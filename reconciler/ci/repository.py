@@ -45,7 +45,8 @@ class Repository:
         return self.git_bytes(*arguments, data=data, index=index).decode(errors="surrogateescape").strip("\n")
 
     def git_bytes(self, *arguments: str, data: bytes | None = None, index: Path | None = None) -> bytes:
-        env = {**os.environ, **self._credentials(), **self._identity(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        env = {**os.environ, **self.credentials(os.environ), **self._identity(), **settings}
         if index is not None:
             env["GIT_INDEX_FILE"] = str(index)
         try:
@@ -72,19 +73,23 @@ class Repository:
         return {f"GIT_{who}_{what}": value
                 for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", name), ("EMAIL", mail))}  # fmt: skip
 
-    def _credentials(self) -> Mapping[str, str]:
-        """The token as git's own setting for one server; what a checkout has left for it there is put aside."""
+    def credentials(self, environment: Mapping[str, str]) -> Mapping[str, str]:
+        """The token as git's own setting for one server; what a checkout has left for it there is put aside. To be
+        added to `environment`, which may have settings of its own.
+        """
         address = urlsplit(self.server or "")
         if not self.token or not self.server or not (address.scheme == "https" or is_loopback(address.hostname or "")):
             return {}
         key = f"http.{self.server.rstrip('/')}/.extraheader"
         basic = base64.b64encode(f"{self.user}:{self.token}".encode()).decode()
+        count = environment.get("GIT_CONFIG_COUNT", "")
+        first = int(count) if count.isdecimal() else 0
         return {
-            "GIT_CONFIG_COUNT": "2",
-            "GIT_CONFIG_KEY_0": key,
-            "GIT_CONFIG_VALUE_0": "",
-            "GIT_CONFIG_KEY_1": key,
-            "GIT_CONFIG_VALUE_1": f"AUTHORIZATION: basic {basic}",
+            "GIT_CONFIG_COUNT": str(first + 2),
+            f"GIT_CONFIG_KEY_{first}": key,
+            f"GIT_CONFIG_VALUE_{first}": "",
+            f"GIT_CONFIG_KEY_{first + 1}": key,
+            f"GIT_CONFIG_VALUE_{first + 1}": f"AUTHORIZATION: basic {basic}",
         }
 
     # -- reading --
@@ -139,3 +144,12 @@ class Repository:
     def push(self, commit: str, branch: str) -> None:
         """Raises `Moved` when the branch has other commits meanwhile, else `GitFailed`."""
         self.git("push", "--quiet", "--no-verify", self.remote, f"{commit}:refs/heads/{branch}")
+
+
+def pushed_by_token(environment: Mapping[str, str], top: Path) -> Repository | None:
+    """The project of a GitLab job, as the token sees it that may push; None where there is no such token."""
+    token = environment.get("RECONCILER_PUSH_TOKEN")
+    if not token or "CI_PROJECT_URL" not in environment:
+        return None
+    remote, server = f"{environment['CI_PROJECT_URL']}.git", environment.get("CI_SERVER_URL")
+    return Repository(top, remote, token=token, server=server, user="oauth2")

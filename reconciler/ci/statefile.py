@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from reconciler.ci.repository import ABSENT, GitFailed, Moved, Repository
+from reconciler.ci.repository import ABSENT, GitFailed, Moved, Repository, pushed_by_token
 from reconciler.ci.runner import Runner
 from reconciler.durable import make_folder, read_file, replace_file
 from reconciler.errors import ExitCode, ReconcilerError, UsageError
@@ -139,11 +139,7 @@ def _repository(runner: Runner) -> Repository:
         author = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
         server = env.get("GITHUB_SERVER_URL", "https://github.com")
         return Repository(top, token=env.get("INPUT_TOKEN") or None, server=server, author=author)
-    token = env.get("RECONCILER_PUSH_TOKEN")
-    if token and "CI_PROJECT_URL" in env:
-        remote = f"{env['CI_PROJECT_URL']}.git"
-        return Repository(top, remote, token=token, server=env.get("CI_SERVER_URL"), user="oauth2")
-    return Repository(top)
+    return pushed_by_token(env, top) or Repository(top)
 
 
 def _branch(runner: Runner) -> str:

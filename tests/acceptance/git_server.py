@@ -18,13 +18,15 @@ class GitServer:
     url: str = ""
     refused: int = 0
     """Requests without the right credentials, or with more than one set of them."""
+    pushes_refused: int = 0
+    """Pushes of who may only read, answered as GitLab does."""
 
 
 @contextmanager
-def git_over_http(folder: Path, user: str, password: str) -> Iterator[GitServer]:
-    """Serve the repositories in `folder`."""
+def git_over_http(folder: Path, user: str, password: str, reader: str | None = None) -> Iterator[GitServer]:
+    """Serve the repositories in `folder`. `reader`: who may only read, as `user:password`."""
     known = GitServer()
-    wanted = base64.b64encode(f"{user}:{password}".encode()).decode()
+    wanted, reading = (base64.b64encode(who.encode()).decode() for who in (f"{user}:{password}", reader or ":"))
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -36,9 +38,22 @@ def git_over_http(folder: Path, user: str, password: str) -> Iterator[GitServer]
         def do_POST(self) -> None:
             self._serve(self.rfile.read(int(self.headers.get("content-length") or 0)))
 
+        def _say(self, status: int, text: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", "text/plain")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
         def _serve(self, body: bytes) -> None:
             given = [value.split(" ", 1) for value in self.headers.get_all("authorization") or ()]
-            if [(scheme.lower(), *rest) for scheme, *rest in given] != [("basic", wanted)]:
+            words = [(scheme.lower(), *rest) for scheme, *rest in given]
+            if reader and words == [("basic", reading)]:
+                if "git-receive-pack" in self.path:
+                    known.pushes_refused += 1
+                    self._say(403, b"You are not allowed to upload code.")
+                    return
+            elif words != [("basic", wanted)]:
                 known.refused += 1
                 self.send_response(401)
                 self.send_header("www-authenticate", "Basic")

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 from action_runner import TOP
+from git_server import GitServer, git_over_http
 from running import environment
 from test_action import SPEC, World, git
 from test_action import world as world
@@ -114,6 +116,55 @@ def test_the_default_branch_applies_and_pushes_the_state(world: World) -> None:
     code, log = run_job(world, world.checkout("two"), "reconciler-apply", **PUSH)
     assert code == 0, log
     assert world.requests("POST /v0.5/batch/jobs") == 1
+
+
+JOB_TOKEN, PUSH_TOKEN = "job-token-that-may-read", "project-token-that-may-push"
+
+
+def gitlab_checkout(world: World, url: str, name: str) -> Path:
+    """A clone as GitLab's runner makes it: the token of the job is in the address of `origin`."""
+    work = world.folder / name
+    origin = url.replace("://", f"://gitlab-ci-token:{JOB_TOKEN}@")
+    git(world.folder, "clone", "-q", "--depth", "1", "--branch", "main", f"{origin}/{world.remote.name}", name)
+    return work
+
+
+@pytest.fixture
+def gitlab(world: World) -> Iterator[GitServer]:
+    """A server on which the token of a job may read, and a project's token may push."""
+    git(world.remote, "config", "http.receivepack", "true")
+    with git_over_http(world.folder, "oauth2", PUSH_TOKEN, f"gitlab-ci-token:{JOB_TOKEN}") as server:
+        yield server
+
+
+def test_a_state_at_a_ref_is_pushed_with_the_token_that_may(world: World, gitlab: GitServer) -> None:
+    place = {"CI_PROJECT_URL": f"{gitlab.url}/{world.remote.stem}", "CI_SERVER_URL": gitlab.url}
+    for name in ("one", "two"):
+        work = gitlab_checkout(world, gitlab.url, name)
+        state = {"RECONCILER_STATE": "git:", "RECONCILER_PUSH_TOKEN": PUSH_TOKEN, "INPUT_COMMIT_STATE": "false"}
+        code, log = run_job(world, work, "reconciler-apply", **PUSH, **place, **state)
+        assert code == 0, log
+        assert PUSH_TOKEN not in log
+    assert git(world.remote, "log", "--format=%s", "refs/reconciler/default") == "apply: 1 new, serial 2"
+    assert world.requests("POST /v0.5/batch/jobs") == 1
+    assert git(world.remote, "rev-list", "--count", "main") == "1"
+    # A merge request has no token that may push, and needs none.
+    work = gitlab_checkout(world, gitlab.url, "three")
+    code, log = run_job(world, work, "reconciler-plan", **MERGE_REQUEST, **place, RECONCILER_STATE="git:")
+    assert code == 0, log
+    assert "No changes" in (work / ".reconciler-ci" / "summary.md").read_text()
+    assert gitlab.pushes_refused == 0
+
+
+def test_a_token_that_may_not_push_fails_the_job_before_anything_is_submitted(world: World, gitlab: GitServer) -> None:
+    work = gitlab_checkout(world, gitlab.url, "one")
+    code, log = run_job(world, work, "reconciler-apply", **PUSH, RECONCILER_STATE="git:", INPUT_COMMIT_STATE="false")
+    assert code == 1
+    assert gitlab.pushes_refused
+    assert "You are not allowed to upload code" in log
+    assert "RECONCILER_PUSH_TOKEN" in log
+    assert JOB_TOKEN not in log
+    assert world.requests("POST /v0.5/batch/jobs") == 0
 
 
 def test_a_failed_apply_fails_the_job_and_keeps_the_state(world: World) -> None:
