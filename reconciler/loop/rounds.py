@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeAlias, get_args
@@ -111,20 +111,10 @@ class Rounds:
         self._number += 1
         made = Round(self._number, trigger, self.now())
         acting = _Acting()
-        try:
-            made = await self._act(made, acting, stop)
-        except asyncio.CancelledError:
-            if stop.error() is None:
-                raise
-            made = replace(made, result="interrupted")
-        except ReconcilerError as error:
-            made = replace(made, result=_result_of(error), error=error)
-        except Exception as error:  # noqa: BLE001 - a bug must not end the loop, nor hide in it
-            what = ReconcilerError(f"this is a bug in reconciler: {type(error).__name__}: {error}", "please report it")
-            made = replace(made, result="error", error=what, traceback=traceback.format_exc())
+        made = await _whatever_happens(made, self._act(made, acting, stop), stop)
         made = replace(made, commit=acting.commit, plan=acting.plan, ended=self.now())
         if made.result in _OBSERVES and self.leadership.held and stop.error() is None:
-            made = await self._observe(made)
+            made = await _whatever_happens(made, self._observe(made), stop)
         self.told.round(made)
         return made
 
@@ -198,6 +188,21 @@ class Rounds:
         """A record that goes on being the same one only ever gets newer."""
         if seen.serial:
             self._seen[_place(settings)] = seen.lineage, seen.serial
+
+
+async def _whatever_happens(made: Round, work: Coroutine[None, None, Round], stop: Stop) -> Round:
+    """What comes of `work` on the round `made`. Raises nothing, unless it is cancelled by another than a signal."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if stop.error() is None:
+            raise
+        return replace(made, result="interrupted")
+    except ReconcilerError as error:
+        return replace(made, result=_result_of(error), error=error)
+    except Exception as error:  # noqa: BLE001 - a bug must not end the loop, nor hide in it
+        what = ReconcilerError(f"this is a bug in reconciler: {type(error).__name__}: {error}", "please report it")
+        return replace(made, result="error", error=what, traceback=traceback.format_exc())
 
 
 def _place(settings: Settings) -> str:

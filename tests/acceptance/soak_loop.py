@@ -182,7 +182,7 @@ class Soak:
         assert self._loop is not None
         self._loop.terminate()
         if (code := self._loop.wait(60)) not in (0, 143):
-            self.violations.append(f"the loop ended with {code} at SIGTERM")
+            self.violations.append(f"the loop ended with {code} at SIGTERM: {self._log.read_text()[-1000:]}")
         self._start_loop()
 
     def _kill_service(self) -> None:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 
 from reconciler.apply import Outcome
 from reconciler.client import Client, Transport
-from reconciler.errors import ExitCode, UsageError
+from reconciler.errors import Diagnostic, ExitCode, SpecError, UsageError
 from reconciler.facts import PlanOptions
 from reconciler.guards import parse_limit
 from reconciler.loop.following import Folder
@@ -661,6 +661,38 @@ def settings_with(settings: Settings, **how: Any) -> Settings:
     import dataclasses
 
     return dataclasses.replace(settings, **how)
+
+
+def test_a_signal_while_an_invalid_round_observes_ends_it_in_good_order(tmp_path: Path) -> None:
+    async def play(it: Scene) -> None:
+        it.write("a")
+
+        def spoil() -> None:
+            (it.root / "specs" / "c.yaml").write_text("name: c\npipeline_typ: batch\n")
+            it.before = lambda line: it.loop.stop(signal.SIGTERM)
+
+        assert await it.run(spoil) == ExitCode.SIGTERM
+        assert it.results() == ["done", "interrupted"]
+
+    scene(tmp_path, play)
+
+
+def test_a_bug_in_what_observes_does_not_end_it_either(tmp_path: Path) -> None:
+    async def play(it: Scene) -> None:
+        it.write("a")
+
+        def spoil() -> None:
+            it.broken = SpecError([Diagnostic("not-settings", "more than one document")])
+            it.loop.rounds.settings = Here(it.root, Path("state.json"), "local", parallelism=None)  # type: ignore[arg-type]
+
+        def mend() -> None:
+            it.broken = None
+
+        await it.run(spoil, mend)
+        assert it.results() == ["done", "error", "done"]
+        assert any("this is a bug" in line for line in it.lines)
+
+    scene(tmp_path, play)
 
 
 def test_a_signal_while_it_rests_ends_it_at_once(tmp_path: Path) -> None:
