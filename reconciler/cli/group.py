@@ -39,6 +39,7 @@ class Commands(Mapping[str, click.Command]):
         module = import_module(f"reconciler.cli.{_COMMANDS[name]}")
         command = getattr(module, f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)
+        set_as_written(command, f"RECONCILER_{name}")
         return command
 
     def __iter__(self) -> Iterator[str]:
@@ -46,3 +47,14 @@ class Commands(Mapping[str, click.Command]):
 
     def __len__(self) -> int:
         return len(_COMMANDS)
+
+
+def set_as_written(command: click.Command, prefix: str) -> None:
+    """Let variables of the environment be named as options are written: click takes the names of its parameters."""
+    if isinstance(command, click.Group) and isinstance(command.commands, dict):
+        for name, below in command.commands.items():
+            set_as_written(below, f"{prefix}_{name}")
+    for option in command.params:
+        written = max(option.opts, key=len).removeprefix("--").replace("-", "_")
+        if isinstance(option, click.Option) and option.name != written and option.envvar is None:
+            option.envvar = f"{prefix}_{written}".upper().replace("-", "_")

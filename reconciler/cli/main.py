@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from reconciler import __version__
-from reconciler.cli.group import Commands
+from reconciler.cli.group import Commands, set_as_written
 from reconciler.cli.options import Options, common
 from reconciler.cli.output import use_colour
 from reconciler.errors import ExitCode, ReconcilerError, SpecError, UsageError
@@ -41,6 +41,9 @@ def cli(options: Options, folder: str | None) -> int:
     if folder:
         os.chdir(folder)
     return ExitCode.OK
+
+
+set_as_written(cli, "RECONCILER")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -313,7 +313,7 @@ def test_loops_on_two_machines_share_a_state_at_a_ref(scene: Scene, tmp_path: Pa
         (("--repository", "/nowhere", "--checkout", "specs"), {}, "is not empty"),
         (("--branch", "x"), {}, "there is no --repository"),
         (("--format", "json"), {}, "--format"),
-        ((), {"RECONCILER_OUTPUT_FORMAT": "json"}, "write --log-format json"),
+        ((), {"RECONCILER_FORMAT": "json"}, "write --log-format json"),
         (("--intervall", "1s"), {}, "--intervall"),
         ((), {"RECONCILER_RUN_INTERVAL": "soon"}, "'soon' is not a duration"),
         (("--environment", "production"), {}, "has no environment 'production'"),
