@@ -12,8 +12,8 @@ from reconciler.cli.main import cli
 
 def options(command: click.Command, above: click.Context | None) -> Iterator[tuple[click.Context, click.Option]]:
     """Every option that takes a value, of every command, in the context in which it is read."""
-    prefix = None if above else "RECONCILER"
-    context = click.Context(command, parent=above, info_name=command.name, auto_envvar_prefix=prefix)
+    settings = {} if above else cli.context_settings  # what stands above is handed down
+    context = click.Context(command, parent=above, info_name=command.name, **settings)
     for option in command.params:
         if isinstance(option, click.Option) and option.allow_from_autoenv and not option.is_eager:
             yield context, option
