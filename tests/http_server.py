@@ -155,8 +155,8 @@ class Clock:
     def now(self) -> datetime:
         return self.time
 
-    def timing(self, budget: float = 60.0) -> Timing:
-        return Timing(budget, self.sleep, self.now)
+    def timing(self, budget: float = 60.0, heard: list[str] | None = None) -> Timing:
+        return Timing(budget, self.sleep, self.now, (lambda _: None) if heard is None else heard.append)
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,19 @@ class Told:
 
 
 def talk(
-    script: Script, call: Callable[[Client], Awaitable[_T]], clock: Clock | None = None, budget: float = 60
+    script: Script,
+    call: Callable[[Client], Awaitable[_T]],
+    clock: Clock | None = None,
+    budget: float = 60,
+    heard: list[str] | None = None,
 ) -> Told:
-    """Make a call of a client to a server that follows `script`. An exception of the call is its result."""
+    """Make a call of a client to a server that follows `script`. An exception of the call is its result; `heard` gets
+    what people would be told meanwhile.
+    """
     clock = clock or Clock()
 
     async def run() -> Told:
-        async with serve(script) as server, Transport(server.url, KEY, timing=clock.timing(budget)) as transport:
+        async with serve(script) as server, Transport(server.url, KEY, timing=clock.timing(budget, heard)) as transport:
             result: Any
             try:
                 result = await call(Client(transport))

@@ -1,15 +1,15 @@
 """The one policy of what is sent again, when, and how often, on `tenacity`.
 
 Pauses have full jitter, so that many requests do not come back in step; a `Retry-After` is honoured. Patience ends with
-the seconds that one request may wait, and with the retries that all requests share: when a platform is down, ten
-thousand jobs must not each find it out for themselves.
+the seconds that one request may wait, in pauses and for answers that do not come, and with the retries that all
+requests share: when a platform is down, ten thousand jobs must not each find it out for themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds. The n-th pause is between 0 and 2^n times the first one, and never longer than the longest."""
+_SILENT = 5.0
+"""Seconds that a request is waited for before anything is said of it."""
+_TELL_AGAIN = timedelta(seconds=30)
 
 
 async def _sleep(seconds: float) -> None:
@@ -33,6 +36,8 @@ class Timing:
     budget: float = 60.0
     sleep: Callable[[float], Awaitable[None]] = _sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    tell: Callable[[str], None] = lambda text: None
+    """Hears that it is waited."""
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class Retries:
     left: float = 160.0
     most: float = 160.0
     earned: float = field(default=0.2)
+    told_at: datetime | None = None
 
     def take(self) -> bool:
         """Whether one more retry is allowed; it is used up."""
@@ -49,6 +55,13 @@ class Retries:
             return False
         self.left -= 1
         return True
+
+    def tell(self, timing: Timing) -> None:
+        """Say that the platform is waited for, once for all requests, and not too often."""
+        now = timing.now()
+        if self.told_at is None or now - self.told_at >= _TELL_AGAIN:
+            self.told_at = now
+            timing.tell(f"The platform does not answer as it should; trying again, for {timing.budget:g} s a request")
 
     def earn(self) -> None:
         """An answer was usable."""
@@ -86,8 +99,15 @@ class Patience:
             # "At once" is not followed to the letter: what counts is seconds waited, so it would last for ever.
             return seconds if seconds is not None and seconds >= 1 else jitter(state)
 
+        unanswered = 0.0
+
         def over(state: tenacity.RetryCallState) -> bool:
-            return state.idle_for + state.upcoming_sleep > self.timing.budget or not self.retries.take()
+            waited = state.idle_for + unanswered
+            if waited + state.upcoming_sleep > self.timing.budget or not self.retries.take():
+                return True
+            if waited >= _SILENT:
+                self.retries.tell(self.timing)
+            return False
 
         retrying = tenacity.AsyncRetrying(
             sleep=self.timing.sleep,
@@ -98,7 +118,12 @@ class Patience:
         )
 
         async def call() -> T:  # tenacity awaits coroutine functions, and a lambda is none
-            return await attempt()
+            nonlocal unanswered
+            try:
+                return await attempt()
+            except again_after as error:
+                unanswered += getattr(error, "seconds", 0.0)
+                raise
 
         result: T = await retrying(call)
         if not again(result):

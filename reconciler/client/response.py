@@ -13,7 +13,15 @@ AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may be answered otherwise."""
 
 
-class NotSent(PlatformUnavailable):
+class _Lost(PlatformUnavailable):
+    """There is no answer. `seconds`: how long one was waited for."""
+
+    def __init__(self, message: str, hint: str | None = None, *, seconds: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.seconds = seconds
+
+
+class NotSent(_Lost):
     """The request certainly did not reach the platform."""
 
 
@@ -21,7 +29,7 @@ class NotAllowed(PlatformUnavailable):
     """The request was not sent, since whoever asked for it has lost the right to act meanwhile."""
 
 
-class NoAnswer(PlatformUnavailable):
+class NoAnswer(_Lost):
     """The request may have reached the platform; there is no usable answer."""
 
 

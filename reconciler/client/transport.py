@@ -29,7 +29,9 @@ from reconciler.errors import PlatformError, PlatformUnavailable, ReconcilerErro
 BODY_LIMIT = 64 << 20
 """Bytes of an answer that is JSON, after decompression."""
 REQUEST_TIMEOUT = 30.0
-"""Seconds for one request, from the connection to the last byte."""
+"""Seconds for one request, from the connection to the last byte; fewer where patience is shorter."""
+LEAST_TIMEOUT = 10.0
+"""Seconds that a request has however short patience is: the answer that is not waited for may be that of a create."""
 STORING_TIMEOUT = 600.0
 """Seconds that storage may take over bytes that it has got, before it answers."""
 T = TypeVar("T")
@@ -153,11 +155,12 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         make_files: Callable[[], Any] | None = None,
-        seconds: float = REQUEST_TIMEOUT,
+        seconds: float | None = None,
         **request: Any,
     ) -> Response:
         """One attempt. Raises `NotSent`, `NotAllowed` or `NoAnswer`, and OSError for a file that cannot be read."""
         what = f"{method} {self._base}{path}"
+        seconds = seconds or min(REQUEST_TIMEOUT, max(LEAST_TIMEOUT, self._timing.budget))
         acts = method == "POST" and self.may_send is not None
         if acts:
             self._refuse_to_act()
@@ -199,24 +202,29 @@ class Transport:
         note: Callable[[httpx.Response], None] = lambda raw: None,
     ) -> Response:
         """Send `built`, and read its answer within `seconds`. Raises `NotSent`, `NotAllowed` or `NoAnswer`."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            async with (
-                self._pace.turn() as round_,
-                asyncio.timeout(seconds),
-                contextlib.aclosing(await http.send(built, stream=True, follow_redirects=False)) as raw,
-            ):
-                note(raw)
-                response = self._response(raw, await self._body(raw))
-                if response.status == 429:
-                    self._pace.too_fast(round_, self._asked_to_wait(response))
-                else:
-                    self._pace.went_well()
-                return response
+            async with self._pace.turn() as round_:
+                began = clock()
+                async with (
+                    asyncio.timeout(seconds),
+                    contextlib.aclosing(await http.send(built, stream=True, follow_redirects=False)) as raw,
+                ):
+                    note(raw)
+                    response = self._response(raw, await self._body(raw))
+                    if response.status == 429:
+                        self._pace.too_fast(round_, self._asked_to_wait(response))
+                    else:
+                        self._pace.went_well()
+                    return response
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             hint = "check --endpoint and the network; nothing was sent"
-            raise NotSent(f"{what}: cannot be reached: {self._redacted(_reason(error))}", hint) from error
+            said = f"{what}: cannot be reached: {self._redacted(_reason(error))}"
+            raise NotSent(said, hint, seconds=clock() - began) from error
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-            raise NoAnswer(f"{what}: no usable answer: {self._redacted(_reason(error))}") from error
+            said = f"{what}: no usable answer: {self._redacted(_reason(error))}"
+            raise NoAnswer(said, seconds=clock() - began) from error
 
     async def _body(self, raw: httpx.Response) -> bytes:
         _one_compression(raw)
@@ -362,4 +370,4 @@ def _one_compression(raw: httpx.Response) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return str(error) or ("it takes too long" if isinstance(error, TimeoutError) else type(error).__name__)

@@ -47,9 +47,9 @@ class Telling:
         self.health.beat()
 
     def waiting(self, text: str) -> None:
-        """A round waits for the lock."""
+        """A round waits for the lock, or for the platform."""
         self.health.beat()
-        self.log.line("info", "lock", text)
+        self.log.line("info", "waiting", text)
 
     def outcome(self, number: int, outcome: Outcome) -> None:
         """An action has come to an end."""

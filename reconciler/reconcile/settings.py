@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class Settings:
     """The folder with what specs said in earlier runs; None remembers nothing."""
     timing: Timing = Timing()
     tell: Callable[[str], None] = field(default=lambda text: None, compare=False, repr=False)
-    """What people are told while a lock is waited for."""
+    """What people are told while a lock, or the platform, is waited for."""
     known: tuple[str, int] | None = None
     """Lineage and serial of the state as it was seen before: one of another history, or an older one, is refused."""
 
@@ -81,7 +81,7 @@ class Settings:
             self.key,
             data=self.root / ".reconciler" / "local",
             parallelism=self.parallelism,
-            timing=self.timing,
+            timing=replace(self.timing, tell=self.tell),
             run_jobs=run_jobs,
             allow_http=self.allow_http,
         )

@@ -125,7 +125,7 @@ def test_a_round_that_waits_for_the_lock_has_a_line_in_the_log(project: Path) ->
     ):
         assert loop.stderr is not None
         try:
-            line = next(line for line in map(json.loads, loop.stderr) if line["event"] == "lock")
+            line = next(line for line in map(json.loads, loop.stderr) if line["event"] == "waiting")
         finally:
             loop.kill()
     assert line["level"] == "info"

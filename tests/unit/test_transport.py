@@ -329,6 +329,41 @@ def test_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.parametrize(("budget", "attempts"), [(0.0, 1), (1.0, 2)])
+def test_waiting_for_answers_counts_as_patience(budget: float, attempts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.6)
+    monkeypatch.setattr("reconciler.client.patience.FIRST_PAUSE", 0.0)
+    told = ask([silence], budget=budget)
+    assert isinstance(told.result, NoAnswer)
+    assert "it takes too long" in told.result.message
+    assert len(told.requests) == attempts
+
+
+@pytest.mark.network
+def test_short_patience_makes_a_request_shorter_but_not_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST_TIMEOUT", 0.2)
+    for budget in (0.0, 0.3):
+        error = ask([silence], budget=budget).result
+        assert max(0.2, budget) <= error.seconds < 5
+
+
+@pytest.mark.network
+def test_waiting_is_told_once_for_all_requests_and_not_at_once() -> None:
+    async def both(client: Client) -> list[Response]:
+        return list(await asyncio.gather(*(client._transport.ask("GET", f"/{n}") for n in range(5))))
+
+    heard: list[str] = []
+    clock = Clock()
+    busy = answer(503, Retry_After="3")
+    told = talk([*[busy] * 15, OK], both, clock, heard=heard)
+    assert all(response.ok for response in told.result)
+    assert heard == ["The platform does not answer as it should; trying again, for 60 s a request"]
+    heard.clear()
+    assert talk([busy, OK], both, clock, heard=heard).result
+    assert heard == []
+
+
+@pytest.mark.network
 def test_a_body_beyond_the_limit_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BODY_LIMIT", 1 << 20)
     told = post([endless(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n", b" " * 65536)])
