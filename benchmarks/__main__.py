@@ -46,9 +46,11 @@ SIZES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure, and print every bar with what was found beside it.")
-    parser.add_argument("--size", choices=SIZES, default="full", help="'tiny' only shows that all of it runs")
-    parser.add_argument("--only", choices=PARTS, action="append", help="may be repeated")
-    parser.add_argument("--results", type=Path, help="a folder for results.md, results.json and the plots")
+    sizes = "default: full, twenty minutes and more; quick, a few; tiny, to see that all runs"
+    parser.add_argument("--size", choices=SIZES, default="full", help=sizes)
+    parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be repeated  [default: all]")
+    written = "a folder for results.md, results.json and the plots; without it nothing is written"
+    parser.add_argument("--results", type=Path, help=written)
     parser.add_argument("--no-peers", action="store_true", help="install and compare nothing else")
     options = parser.parse_args()
     size, tools = SIZES[options.size], None if options.no_peers else TOOLS

@@ -11,7 +11,9 @@ from reconciler.errors import UsageError
 
 _SCHEME = re.compile(r"(git):|(s3|gs|az|http|https)://")
 _REF = re.compile(r"refs/(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|/\.))[^\x00-\x20\x7f~^:?*\[\\]+(?<![/.])")
-_ALIKE = re.compile(r"(?i)(?:git|s3|gs|az|https?|gcs|azure|adl|abfss?|file|ssh|ftp|gitlab):|[a-z][a-z0-9+.-]*://|git$")
+_ALIKE = re.compile(
+    r"(?i)(?:git|s3|gs|az|https?|gcs|azure|adl|abfss?|file|ssh|ftp|gitlab)\s*[:;]|[a-z][a-z0-9+.-]*://|git$"
+)
 """What nobody means as the path of a file. One that is meant begins with './'."""
 DEFAULT = "default"
 """The name of the ref when there is no environment."""
@@ -45,6 +47,8 @@ def parse_address(text: str, environment: str | None) -> Address | None:
 
     `git:` alone means the ref of the environment at `origin`.
     """
+    if text != text.strip():
+        raise UsageError(f"the state {text!r} begins or ends with a space", "leave it out")
     found = _SCHEME.match(text)
     if not found:
         if _ALIKE.match(text):

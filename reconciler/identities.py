@@ -7,11 +7,12 @@ and its size.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.client import Client
 from reconciler.errors import PlatformError, PlatformUnavailable
+from reconciler.guards import with_name
 from reconciler.job import JsonObject, PlatformFile, RecordedJob, Upload
 
 LIMIT = 1_000
@@ -97,7 +98,7 @@ def literal_files(request: JsonObject, uploads: Collection[Upload]) -> set[str]:
 async def content_drift(
     client: Client, jobs: Mapping[str, RecordedJob], replaced: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """A warning for each of `jobs` with an input whose content is another one now, and for what was not looked at.
+    """A warning for `jobs` with the same inputs that were uploaded anew, or are gone; and for what was not looked at.
 
     `replaced`: the names that --replace was given for.
     """
@@ -114,22 +115,43 @@ async def content_drift(
     now = await identities.of(client, wanted[:1])  # a platform that does not answer is found out by one request
     if identities.failure is None:
         now |= await identities.of(client, wanted[1:LIMIT])
-    return (*_drifted(jobs, now, replaced), *_left_out(len(wanted), len(noted), identities.failure))
+    gone = _lost(jobs, identities.missing)
+    return (*_drifted(jobs, now, replaced), *gone, *_left_out(len(wanted), len(noted), identities.failure))
 
 
 def _drifted(
     jobs: Mapping[str, RecordedJob], now: Mapping[str, PlatformFile], replaced: Collection[str]
 ) -> Iterator[str]:
+    groups: dict[tuple[tuple[str, ...], bool], list[str]] = {}
     for name, record in jobs.items():
-        changed = [f for f, then in sorted(record.files.items()) if f in now and _differs(then, now[f])]
+        changed = tuple(f for f, then in sorted(record.files.items()) if f in now and _differs(then, now[f]))
         if changed:
-            listed = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
-            inputs, has = ("input", "has") if len(changed) == 1 else ("inputs", "have")
-            way_out = "" if name in replaced else "; --replace submits it again"
-            yield (
-                f"{name}: {inputs} {listed} {has} other content on the platform than when {record.job_id} was "
-                f"submitted (drift){way_out}"
-            )
+            groups.setdefault((changed, name in replaced), []).append(name)
+    for (changed, again), names in groups.items():
+        what = "was uploaded anew" if len(changed) == 1 else "were uploaded anew"
+        one = len(names) == 1
+        since = f"{jobs[names[0]].job_id} was submitted" if one else "their jobs were submitted"
+        option = with_name((), "--replace", names[0]) if one else "--replace NAME"
+        way_out = "" if again else f"; {option} submits it again"
+        yield f"{_those(names)}: {_inputs(changed)} {what} after {since} (drift){way_out}"
+
+
+def _lost(jobs: Mapping[str, RecordedJob], missing: Collection[str]) -> Iterator[str]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, record in jobs.items():
+        if gone := tuple(f for f in sorted(record.files) if f in missing):
+            groups.setdefault(gone, []).append(name)
+    for gone, names in groups.items():
+        what = "is" if len(gone) == 1 else "are"
+        yield f"{_those(names)}: {_inputs(gone)} {what} no longer on the platform (drift)"
+
+
+def _those(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+def _inputs(names: Sequence[str]) -> str:
+    return ("input " if len(names) == 1 else "inputs ") + _those(names)
 
 
 def _differs(then: PlatformFile, now: PlatformFile) -> bool:

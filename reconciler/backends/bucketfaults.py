@@ -24,7 +24,7 @@ _MAY = {
     "az": "the role Storage Blob Data Contributor",
 }
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_AGAIN = "run the command again; --timeout gives it longer"
+_AGAIN = "check that it is there, and run the command again; --timeout gives it longer"
 _TRUE = ("1", "true", "on", "yes", "y")
 _MACHINE = re.compile(r"/latest/(?:api/token|meta-data)|/computeMetadata/|/metadata/identity/")
 """Where the machine is asked for the credentials of its role: nothing else has any."""

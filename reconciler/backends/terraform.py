@@ -24,7 +24,7 @@ from reconciler.text import one_line
 _GITLAB = re.compile(r"/api/v4/projects/[^/]+/terraform/state/[^/]+$")
 _LIMIT = 512 << 20
 _CONNECTED = 10.0  # seconds until there is a connection
-_AGAIN = "run the command again; --timeout gives it longer"
+_AGAIN = "check that it is there, and run the command again; --timeout gives it longer"
 _TAKEN = (409, 423)
 
 

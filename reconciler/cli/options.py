@@ -174,10 +174,15 @@ class Options:
 
 
 def cache_folder() -> Path | None:
-    """The user's cache folder for this tool, unless RECONCILER_CACHE names another one, or says `off`."""
+    """The user's cache folder for this tool, unless RECONCILER_CACHE names another one, or says `off`.
+
+    Raises `UsageError` for a word that is no folder's name.
+    """
     asked = os.environ.get("RECONCILER_CACHE", "")
+    if asked.lower() in ("on", "yes", "true", "1"):
+        raise UsageError(f"RECONCILER_CACHE is {asked!r}", "it names a folder, or says 'off'; unset, there is a cache")
     if asked:
-        return None if asked.lower() in ("off", "no", "false", "0") else Path(asked).expanduser().absolute()
+        return None if asked.lower() in ("off", "no", "none", "false", "0") else Path(asked).expanduser().absolute()
     folder = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(folder) if folder.startswith("/") else Path.home() / ".cache") / "reconciler"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from reconciler.actions import Plan
 from reconciler.apply import Outcome
 from reconciler.check import did_you_mean
 from reconciler.downloads import Came, Downloaded, download_all
-from reconciler.entries import Observed
+from reconciler.entries import Intent, Observed
 from reconciler.errors import PlanRefused, ReconcilerError, StateLocked, TimedOut
 from reconciler.facts import in_flight, left_to_finish
 from reconciler.globs import expand, not_recorded, one_name
@@ -34,6 +34,7 @@ from reconciler.reconcile.session import Session, folded_record, open_session, r
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Folded, fold
 from reconciler.signals import Stop
+from reconciler.text import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ async def status(
             entries, notes = observation_entries(observed, chosen, settings)
             seen = _chosen(fold(folded.state, entries).state, names)
             failures = await read_failures(client, seen) if with_failures else {}
-        return Status(seen, {}, (note, *notes), None, failures, folded.state.serial, folded.state.lineage)
+        notes = (note, *_under_way(folded.unresolved), *notes)
+        return Status(seen, {}, notes, None, failures, folded.state.serial, folded.state.lineage)
     record, leftover = read_record(settings)
     folded = folded_record(record, leftover, settings)
     unsettled = {i.name: "interrupted; apply or status settles it" for i in folded.unresolved}
@@ -113,6 +115,13 @@ async def wait(
         if with_failures and stop.error() is None:
             failures = await read_failures(session.client, seen, stop)
         return Status(seen, session.unresolved, session.notes, stop.error() or left, failures, session.state.serial)
+
+
+def _under_way(intents: Sequence[Intent]) -> Iterator[str]:
+    """What whoever has the lock may be about, or was when it was killed."""
+    if intents:
+        names = ", ".join(intent.name for intent in intents[:3]) + (", …" if len(intents) > 3 else "")
+        yield f"{plural(len(intents), 'submission')} may be under way, or cut off, and not known here: {names}"
 
 
 def _chosen(state: State, names: Sequence[str]) -> dict[str, RecordedJob]:

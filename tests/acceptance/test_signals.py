@@ -175,6 +175,7 @@ def test_two_applies_at_once_and_a_status(scene: Scene) -> None:
     assert seen.returncode == 0
     assert "2 PENDING" in stdout
     assert "without writing it back" in stderr
+    assert "1 submission may be under way, or cut off, and not known here: job-2" in stderr
     assert (scene.folder / ".reconciler" / "state.json").read_bytes() == before
     first.kill()
     first.communicate(timeout=30)

@@ -46,8 +46,7 @@ def test_only_files_that_are_not_ours_are_noted() -> None:
 def test_another_content_is_a_warning_that_says_what_to_do() -> None:
     (warning,) = drift([row("fil_2")], x_csv=("fil_1", 4)).result
     assert warning == (
-        "a: input x.csv has other content on the platform than when job_1 was submitted (drift); "
-        "--replace submits it again"
+        "a: input x.csv was uploaded anew after job_1 was submitted (drift); --replace a submits it again"
     )
 
 
@@ -56,7 +55,7 @@ def test_another_content_is_a_warning_that_says_what_to_do() -> None:
     [
         (row("fil_1"), 0),
         (row("fil_1", 5), 1),
-        (answer(404), 0),
+        (answer(404), 1),
         (answer(200, []), 0),
         (answer(200, {"file_uid": 5}), 0),
         (answer(200, {"file_uid": "fil_1"}), 0),
@@ -73,7 +72,7 @@ def test_a_content_whose_size_was_not_known_is_known_by_its_id() -> None:
 def test_many_inputs_of_a_job_are_one_warning() -> None:
     files = {f"f{i}": ("fil_1", 4) for i in range(6)}
     (warning,) = drift([row("fil_2")], **files).result
-    assert "inputs f0, f1, f2 and 3 more have other content" in warning
+    assert "inputs f0, f1, f2 and 3 more were uploaded anew" in warning
 
 
 @pytest.mark.parametrize("said", [answer(503), answer(500), answer(401), reset])
@@ -129,7 +128,7 @@ def test_what_a_page_shows_otherwise_is_only_believed_when_it_is_asked_for() -> 
         return row("fil_0") if request.target.endswith("/f0") else row("fil_new")
 
     (warning,), asked = _looked(said)
-    assert "input f1 has other content" in warning  # of f0 the list was behind
+    assert "input f1 was uploaded anew" in warning  # of f0 the list was behind
     assert sorted(asked) == ["/f0", "/f1", "?limit=1000"]
 
 
@@ -137,7 +136,7 @@ def test_a_name_that_is_listed_with_two_contents_is_asked_for() -> None:
     few = dict(list(FILES.items())[:6])
     both = _listed(*ROWS[:6], ("f0", "fil_new"), bare=True)
     (warning,), asked = _looked(lambda r: both if _lists(r) else row("fil_new"), few)
-    assert "input f0 has other content" in warning
+    assert "input f0 was uploaded anew" in warning
     assert sorted(asked) == ["/f0", "?limit=1000"]
 
 
@@ -188,4 +187,19 @@ def test_what_is_replaced_for_its_drift_is_not_told_to_be_replaced() -> None:
     jobs = {name: recorded("COMPLETED", files={"x.csv": PlatformFile(file_uid="fil_1")}) for name in ("a", "b")}
     one, two = talk([row("fil_2")], lambda client: content_drift(client, jobs, {"a"})).result
     assert one.endswith("was submitted (drift)")
-    assert two.endswith("(drift); --replace submits it again")
+    assert two.endswith("(drift); --replace b submits it again")
+
+
+def test_jobs_with_the_same_replaced_input_are_one_warning() -> None:
+    jobs = {f"n{i}": recorded("COMPLETED", files={"x.csv": PlatformFile(file_uid="fil_1")}) for i in range(25)}
+    (warning,) = talk([row("fil_2")], lambda client: content_drift(client, jobs)).result
+    assert warning == (
+        "n0, n1, n2 and 22 more: input x.csv was uploaded anew after their jobs were submitted (drift); "
+        "--replace NAME submits it again"
+    )
+
+
+def test_an_input_that_is_gone_is_told() -> None:
+    jobs = {n: recorded("COMPLETED", files={"x.csv": PlatformFile(file_uid="fil_1")}) for n in ("a", "b")}
+    (warning,) = talk([answer(404)], lambda client: content_drift(client, jobs)).result
+    assert warning == "a, b: input x.csv is no longer on the platform (drift)"

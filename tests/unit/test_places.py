@@ -138,3 +138,14 @@ def test_a_duration_of_the_environment_is_named(
     monkeypatch.setenv("RECONCILER_LEASE", "soon")
     assert run(["state", "list"]) == 64
     assert "RECONCILER_LEASE: 'soon' is not a duration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "code"), [("on", 64), ("1", 64), ("OFF", 0), ("none", 0), ("kept", 0)])
+def test_the_cache_is_a_folder_or_off(
+    project: Path, word: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_CACHE", word)
+    before = set(project.iterdir())
+    assert run(["validate"]) == code
+    assert (f"RECONCILER_CACHE is {word!r}" in capsys.readouterr().err) == (code == 64)
+    assert {path.name for path in set(project.iterdir()) - before} <= {"kept", ".reconciler"}
