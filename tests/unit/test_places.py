@@ -150,4 +150,4 @@ def test_the_cache_is_a_folder_or_off(
     (project / "specs" / "a.yaml").write_text("name: a\npipeline_type: batch\npipeline_key: k\n")
     assert run(["validate"]) == code
     assert (f"RECONCILER_CACHE is {word!r}" in capsys.readouterr().err) == (code == 64)
-    assert {path.name for path in set(project.iterdir()) - before} <= {"kept", ".reconciler"}
+    assert {path.name for path in set(project.iterdir()) - before} <= {"kept", "specs"}
