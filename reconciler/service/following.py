@@ -103,6 +103,7 @@ async def follow(readings: Sequence[Reading], engine: Engine, handle: Handle) ->
             if await reading.look():
                 patience = 0.0  # there may be more
             if reading.done:
+                reading.judge(0)
                 going.remove(reading)
             elif record.ending is None:
                 reading.check_silence()

@@ -23,13 +23,14 @@ from reconciler.service.engines.engine import (
 from reconciler.service.folder import DataFolder
 from reconciler.service.handovers import Handover, Handovers
 from reconciler.service.inputs import PinnedInput
-from reconciler.service.jobs import Job
+from reconciler.service.jobs import Job, JobStatus
 from reconciler.service.runs import width, work_of
 
 _log = logging.getLogger(__name__)
 _MOST_TRIES = 3  # places that a job gets when nothing can be started there
 _AT_ONCE = 20  # places that are asked for between two looks at the others
 _SWEEP = 50  # ticks between two looks for places that nobody knows
+_ENDED_BY_ITSELF = (JobStatus.COMPLETED, JobStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class HandingOver:
         waiting = [(each, job) for each, job in rows if job is not None and each.waits(job)]
         for handover, job in rows:
             if not handover.waits(job):
-                self._give_up(handover)
+                self._give_up(handover, asked=job is None or job.status not in _ENDED_BY_ITSELF)
         waiting += await asyncio.to_thread(self._hand_over, [job for _, job in waiting])
         try:
             await self._ask_for_places(waiting)
@@ -141,15 +142,15 @@ class HandingOver:
         if found is not None:
             self.attempts.end(found[0], error)
 
-    def _give_up(self, handover: Handover) -> None:
+    def _give_up(self, handover: Handover, *, asked: bool = False) -> None:
         if handover.number not in self._leaving:
             handle = self._handles.pop(handover.number, Handle(handover.marker))
-            task = asyncio.get_running_loop().create_task(self._leave(handover, handle))
+            task = asyncio.get_running_loop().create_task(self._leave(handover, handle, asked=asked))
             self._leaving[handover.number] = task
 
-    async def _leave(self, handover: Handover, handle: Handle) -> None:
+    async def _leave(self, handover: Handover, handle: Handle, *, asked: bool) -> None:
         try:
-            await self.engine.cancel(handle)
+            await self.engine.cancel(handle, asked=asked)
             await asyncio.to_thread(shutil.rmtree, self.folder.place(handover.marker), ignore_errors=True)
             await asyncio.to_thread(self.handovers.remove, handover)
         except EngineUnavailable as error:

@@ -26,6 +26,7 @@ from reconciler.service.registry import Pipeline
 
 _log = logging.getLogger(__name__)
 PROTOCOL = 1
+NOT_WANTED = "its user does not want it any more"  # what the task of such a run is cancelled with
 ENGINE_PAUSE = 1.0  # seconds until an engine that gave no answer is asked again
 DISK_PAUSE = 0.5  # seconds until a disk that could not be used is tried again
 T = TypeVar("T")
@@ -132,6 +133,7 @@ async def _work(
 ) -> None:
     """Let the indexes work, until all have ended well. Whatever happens, nothing of them works afterwards."""
     ended: PlaceEnded | None = None
+    asked = False
     try:
         tasks = [await insist(prepare, task) for task in tasks]
         if tasks:
@@ -143,9 +145,12 @@ async def _work(
         await follow(readings, engine, run.handle)
     except PlaceEnded as end:
         ended = end
+    except (Superseded, asyncio.CancelledError) as why:
+        asked = isinstance(why, Superseded) or NOT_WANTED in why.args
+        raise
     finally:
         if not leaving():
-            await asyncio.shield(engine.cancel(run.handle))
+            await asyncio.shield(engine.cancel(run.handle, asked=asked))
     if ended is not None:  # what came to its end before it was stopped counts, and is not done again
         record = (await engine.observe([run.handle]))[run.handle]
         await last_words(readings, record, ended.ending)

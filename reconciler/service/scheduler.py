@@ -18,7 +18,7 @@ from reconciler.service.handovers import Handover, Handovers
 from reconciler.service.inputs import PinnedInput
 from reconciler.service.jobs import Job
 from reconciler.service.recovery import greeted, recover, take_up
-from reconciler.service.runs import Run, carry_out, width
+from reconciler.service.runs import NOT_WANTED, Run, carry_out, width
 from reconciler.service.uploads import Uploads
 
 _log = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ class _Running:
     preempted: str | None = None  # why
 
     def end(self, *, preempted: str | None = None) -> None:
-        """Kill its workers. With `preempted`, the reason, the job waits again.
+        """Kill its workers. With `preempted`, the reason, the job waits again; without, its user does not want it.
 
         A second cancel would break into the clean-up after the first.
         """
         if not self.ending:
             self.ending = True
             self.preempted = preempted
-            self.task.cancel()
+            self.task.cancel(None if preempted else NOT_WANTED)
 
 
 class Scheduler:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cluster import missing, started
+from cluster import missing, started, wait_until
 
 ROOT = Path(__file__).parents[2]
 LEAST = 85.0  # percent that each job has to get right
@@ -61,7 +61,10 @@ def main() -> None:
                 first = service.stderr.readline()
                 print(first, end="", flush=True)
                 demo(folder, first.split()[-1], environment)
+                wait_until(lambda: "COMPLETING" not in cluster.ask("squeue", "-h", "-o", "%T"))
                 print(f"\n\033[1m$ squeue --states=all\033[0m\n{cluster.ask('squeue', '--states=all')}")
+                if set(cluster.ask("squeue", "-h", "--states=all", "-o", "%T").split()) != {"COMPLETED"}:
+                    sys.exit("Slurm's record of the jobs is not what it should be")
             finally:
                 service.send_signal(signal.SIGTERM)
 

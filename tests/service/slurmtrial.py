@@ -129,6 +129,16 @@ class Trial:
         owner = (self.data / "cluster-name").read_text()[:12]
         return [[row[0], row[1].split("/")[2], *row[2:]] for row in rows if row[1].split("/")[1:2] == [owner]]
 
+    def on_record(self, name: str) -> list[str]:
+        """What Slurm says of each attempt at the job, once all of them have ended."""
+
+        def states() -> list[str]:
+            rows = [row for row in self.slurm() if row[1].rpartition(".")[0] == self.jobs[name]]
+            return [row[2] for row in sorted(rows, key=lambda row: int(row[0]))]
+
+        wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & set(states()), states)
+        return states()
+
     def node(self, name: str) -> str:
         """Where the only index of the job works."""
         return next(row[3] for row in self.slurm() if row[1].startswith(self.jobs[name]) and row[2] == "RUNNING")
@@ -188,12 +198,15 @@ class Trial:
 
 @contextmanager
 def trial(folder: Path, cluster: Cluster) -> Iterator[Trial]:
-    """A service with the pipelines low, high (priority 5), retried (twice) and large (more memory than there is)."""
+    """A service with the pipelines low, high (priority 5), retried (twice), brief (two seconds) and large (more memory
+    than there is).
+    """
     small = {"memory_mb": 512}
     pipelines = folder / "pipelines"
     pipeline(pipelines, "low", resources=small)
     pipeline(pipelines, "high", priority=5, resources=small)
     pipeline(pipelines, "retried", retry_policy={"max_retries": 2}, resources=small)
+    pipeline(pipelines, "brief", timeout_seconds=2, resources=small)
     pipeline(pipelines, "large", resources={"memory_mb": 5_000_000})
     made = Trial(folder, cluster)
     history.prepare(made.data)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripting import pipeline, submit
 from service_client import Api, gone, running
 
 from reconciler.service.errors import ServiceError
@@ -80,6 +81,13 @@ async def test_a_worker_sees_a_small_environment_without_keys(tmp_path: Path, mo
         "BATCH_RUN", "PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
     }  # fmt: skip
     assert told["working_folder"] == []
+
+
+async def test_an_error_line_fails_the_job_also_when_done_follows_it(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", pipelines=pipeline(tmp_path / "pipelines")) as api:
+        said = ["say", {"type": "error", "error": {"code": "bad", "message": "no"}}]
+        job = await api.wait(await submit(api, said, ["say", {"type": "done"}], ["sleep", 600]))
+        assert (job["status"], job["error"]["code"]) == ("FAILED", "bad")
 
 
 async def test_an_error_line_fails_the_job_and_stops_the_other_indexes(tmp_path: Path) -> None:

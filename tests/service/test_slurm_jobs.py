@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 from cluster import wait_until
@@ -47,8 +48,43 @@ def test_a_cancelled_job_ends_on_the_cluster_whether_it_waits_or_runs(service: T
     service.handed_over("waits")
     service.cancel("waits")
     service.cancel("runs")
-    wait_until(lambda: {row[2] for row in service.slurm()} <= {"CANCELLED", "FAILED", "COMPLETED"}, service.slurm)
+    wait_until(lambda: {row[2] for row in service.slurm()} == {"CANCELLED"}, service.slurm)
     assert service.noted("begun", "waits") == []
+    service.judge()
+
+
+def test_the_record_of_slurm_says_what_became_of_each_job(service: Trial) -> None:
+    """Nobody who looks at the cluster takes a job that did well for one that failed, or the other way round."""
+    error: list[Any] = ["say", {"type": "error", "error": {"code": "bad", "message": "no"}}]
+    # What it does after it was done does not count
+    lives: list[list[Any]] = [["each"], ["say", {"type": "done"}], ["sleep", 600]]
+    table: list[tuple[str, int, list[list[Any]], str]] = [
+        ("done", 1, lives, "low"),
+        ("gang-done", 3, lives, "low"),
+        ("died", 1, [["exit", 9]], "low"),
+        ("gang-died", 2, [["exit", 9]], "low"),
+        ("said", 1, [error, ["exit", 0]], "low"),
+        ("gang-said", 2, [error, ["sleep", 600]], "low"),
+        ("late", 1, [["sleep", 600]], "brief"),
+    ]
+    for name, width, steps, key in table:
+        service.submit(name, *steps, width=width, key=key)
+        if name == "gang-said":
+            service.begun(name, width=width)
+            for process in service.processes("worker"):  # an error is for the end of the worker
+                process.kill()
+        job = service.wait(name)
+        assert job["status"] == ("COMPLETED" if name.endswith("done") else "FAILED"), service.state(name)
+        assert service.on_record(name) == [job["status"]], name
+    for name, width in [("cancelled", 1), ("gang-cancelled", 3)]:
+        service.submit(name, ["sleep", 600], width=width)
+        service.begun(name, width=width)
+    service.submit("waits")
+    service.handed_over("waits")
+    for name in ("waits", "gang-cancelled", "cancelled"):
+        service.cancel(name)
+    for name in ("waits", "gang-cancelled", "cancelled"):
+        assert service.on_record(name) == ["CANCELLED"]
     service.judge()
 
 
@@ -73,6 +109,7 @@ def test_slurm_preempts_by_partition_and_the_job_runs_again(service: Trial) -> N
     assert service.counts("low") == ("COMPLETED", 0, 1)
     (message,) = service.events("low", "job_preempted")
     assert "Slurm preempted job" in message
+    assert service.on_record("low") == ["PREEMPTED", "COMPLETED"]
     service.judge()
 
 

@@ -123,8 +123,10 @@ class Engine(Protocol):
     async def observe(self, handles: Sequence[Handle], patience: float = 0) -> dict[Handle, Record]:
         """How far the places are. Waits for at most `patience` seconds, if it has nothing new to tell before."""
 
-    async def cancel(self, handle: Handle) -> None:
-        """Give the place up. When this returns nothing works there any more, and nothing ever will."""
+    async def cancel(self, handle: Handle, *, asked: bool = False) -> None:
+        """Give the place up. When this returns nothing works there any more, and nothing ever will. `asked`: its user
+        did not want it any more; an engine that keeps a record of its own says so there.
+        """
 
     def capabilities(self) -> Capabilities:
         """What it can do, as it is now."""

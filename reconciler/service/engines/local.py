@@ -111,7 +111,7 @@ class LocalEngine:
             await _any_news(there, patience)
         return {handle: place.record() if place else _GONE for handle, place in places.items()}
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: Handle, *, asked: bool = False) -> None:
         place = self._places.get(handle.marker)
         if place is None:
             return

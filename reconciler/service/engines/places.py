@@ -8,7 +8,7 @@ This module is also run by the bare interpreter beside `supervisor.py`, so it im
 | `claim/owner` | the supervisor | which job of the engine's, on which machine |
 | `claim/beat`, `0/beat`, … | each supervisor | it lives; the content changes all the time |
 | `granted` | the service | it may begin, as this attempt, with so many indexes |
-| `revoked` | the service | nothing that is done here counts any more; stop |
+| `revoked` | the service | nothing that is done here counts any more; stop. `asked`: its user wanted that |
 | `0/start`, … | the service | what to start |
 | `0/ended`, … | the supervisor | the index has ended, with this exit status; `stopped`: because it was told to |
 | `claim/over` | the supervisor | it has ended; `stopped`: why before the work was done |

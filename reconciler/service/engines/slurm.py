@@ -191,18 +191,18 @@ class SlurmEngine:
         await asyncio.sleep(patience)
         return await asyncio.to_thread(lambda: {handle: self._record(handle.marker) for handle in handles})
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: Handle, *, asked: bool = False) -> None:
         marker, folder = handle.marker, self._runs / handle.marker
-        await asyncio.to_thread(_revoke, folder)
+        await asyncio.to_thread(_revoke, folder, asked=asked)
         begin = time.monotonic()
         while not await asyncio.to_thread(self._quiet, marker):
-            if time.monotonic() - begin > 2 * _FRESH:  # a supervisor that lives has ended by itself before that
+            if time.monotonic() - begin > _LATE:  # a supervisor that lives has ended by itself before that
                 with suppress(EngineUnavailable):
                     await self._scancel(marker)
             await asyncio.sleep(_LOOK)
             with suppress(EngineUnavailable):
                 await self._refresh()
-        if (folder / places.OVER).exists():
+        if (folder / places.OVER).exists() and not asked:
             self._over.add(marker)
         with suppress(EngineUnavailable):  # what is still in its queue would end by itself, but need not wait for that
             await self._scancel(marker)
@@ -213,6 +213,8 @@ class SlurmEngine:
                 self._beats.seen.pop(path, None)
 
     async def _scancel(self, marker: str) -> None:
+        if self._submitted.get(marker, 0.0) > self._asked:
+            self._asked = float("-inf")  # what it said then cannot have it
         await self._refresh()
         for job in self._jobs.get(marker, ()):
             ends = marker in self._over and job.state != "PENDING"  # by itself, and well
@@ -337,9 +339,9 @@ def _start(task: Task) -> dict[str, object]:
     }
 
 
-def _revoke(folder: Path) -> None:
+def _revoke(folder: Path, *, asked: bool) -> None:
     with suppress(FileNotFoundError):  # then there is nothing to revoke
-        places.write(folder / places.REVOKED, {})
+        places.write(folder / places.REVOKED, {"asked": asked})
 
 
 def _exits(folder: Path) -> dict[int, int]:

@@ -4,6 +4,8 @@
 claim is made once: whoever finds one has been started a second time and ends. Whoever finds that the place is revoked,
 or cannot say for LEASE seconds that he lives, kills his worker and ends: by then the service has given the place up,
 and somebody else may be at the work.
+
+The exit status is for Slurm's record: 0 when the workers have said that all is done, however they ended after that.
 """
 
 import contextlib
@@ -25,6 +27,9 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 NOT_MINE = 76  # exit status: there was nothing to do, or nothing any more
 SIGNALLED = 2.0  # seconds between a signal to the worker and the same to its supervisor
 LOOK = 0.1  # seconds between looks for what is to be done
+LINGER = 5.0  # seconds that who was revoked because its user asked for it waits to be cancelled in Slurm, too
+_TAIL = 1 << 20  # bytes; no line of the protocol is longer
+_REVOKED = "revoked"
 
 
 class Stop:
@@ -63,7 +68,7 @@ class Stop:
 
     def _check(self) -> None:
         if not self._folder.is_dir() or (self._folder / places.REVOKED).exists():
-            self._stop("revoked")
+            self._stop(_REVOKED)
 
     def _say(self) -> None:
         self._count += 1
@@ -77,6 +82,11 @@ class Stop:
         if time.monotonic() - self._said > self._lease / 2:
             self._stop("the shared folder could not be written for too long")
         return self.why is not None
+
+    @property
+    def gently(self) -> bool:
+        """Whether all that is to stop sees it by itself."""
+        return self.why == _REVOKED and not self.told
 
 
 def batch(folder: Path, lease: float) -> int:
@@ -98,18 +108,31 @@ def batch(folder: Path, lease: float) -> int:
         status = _gang(folder, lease, granted["indexes"], stop) if many else _worker(folder, 0, stop)
     with contextlib.suppress(OSError):
         places.write(folder / places.OVER, {"stopped": stop.why, "status": status})
+    _linger(folder, stop)
     return status
 
 
+def _linger(folder: Path, stop: Stop) -> None:
+    """Nothing works here any more. Whoever ends before it is cancelled is a failure to Slurm."""
+    revoked = places.read(folder / places.REVOKED)
+    until = time.monotonic() + LINGER
+    while revoked and revoked["asked"] and not stop.told and time.monotonic() < until:
+        time.sleep(LOOK)
+
+
 def _gang(folder: Path, lease: float, indexes: int, stop: Stop) -> int:
-    """All indexes at the same time, on as many machines as it takes."""
+    """All indexes at the same time, on as many machines as it takes. To end `srun` makes the job a failure to Slurm,
+    so when the place is revoked each index gets its time to see that.
+    """
     command = ["srun", f"--ntasks={indexes}", "--kill-on-bad-exit=0", "--quiet"]
     itself = [sys.executable, "-I", "-S", __file__, "index", str(folder), str(lease)]
     srun = subprocess.Popen([*command, *itself], stdin=subprocess.DEVNULL)  # noqa: S603
-    told = False
+    told, until = False, 0.0
     while srun.poll() is None:
         time.sleep(LOOK)
-        if stop.look() and not told:
+        if not stop.look():
+            until = time.monotonic() + lease / 2
+        elif not told and not (stop.gently and time.monotonic() < until):
             told = True
             srun.terminate()
     return srun.returncode
@@ -124,6 +147,10 @@ def index(folder: Path, lease: float) -> int:
 def _worker(folder: Path, number: int, stop: Stop) -> int:
     """Start the worker of the index, wait for its end and say what that was."""
     home = folder / str(number)
+    if stop.look():
+        with contextlib.suppress(OSError):
+            places.write(home / places.ENDED, {"status": NOT_MINE, "stopped": True})
+        return NOT_MINE
     start = places.read(home / places.START)
     with (home / "stdout").open("ab") as stdout, (home / "stderr").open("ab") as stderr:
         worker = subprocess.Popen(  # noqa: S603 - this is what the pipeline is for
@@ -149,25 +176,27 @@ def _worker(folder: Path, number: int, stop: Stop) -> int:
     worker.wait()
     with contextlib.suppress(OSError):
         places.write(home / places.ENDED, {"status": worker.returncode, "stopped": stopped})
-    if _said_done(home / "stdout"):
-        return 0  # how it ended after that does not count, and Slurm need not call it a failure
+    last = _last_word(home / "stdout")
+    if last is not None:
+        return 0 if last == "done" else 1  # how it ended after that does not count
     return worker.returncode if 0 <= worker.returncode < 128 else 1
 
 
-def _said_done(said: Path) -> bool:
-    """Whether the worker said that all is done, in one of its last lines; a heartbeat may have come after it."""
+def _last_word(said: Path) -> str | None:
+    """Whether the worker said `done`, or `error`, near its end; what it says after the first of them does not count."""
     with contextlib.suppress(OSError), said.open("rb") as file:
-        file.seek(max(0, said.stat().st_size - 4096))
-        return any(_is_done(line) for line in file.read().splitlines())
-    return False
+        file.seek(max(0, said.stat().st_size - _TAIL))
+        lines = [line for line in file.read().splitlines() if b'"done"' in line or b'"error"' in line]
+        return next((kind for kind in map(_kind, lines) if kind in ("done", "error")), None)
+    return None
 
 
-def _is_done(line: bytes) -> bool:
+def _kind(line: bytes) -> str | None:
     try:
         said = json.loads(line)
     except ValueError:
-        return False
-    return isinstance(said, dict) and said.get("type") == "done"
+        return None
+    return said.get("type") if isinstance(said, dict) else None
 
 
 def _told_as_well(stop: Stop, status: int) -> bool:
