@@ -1,23 +1,26 @@
 """A service in a process of its own that kills itself at the Nth of its points, or is killed from outside.
 
 A point is the moment before or after one of the steps that make things durable or change what others see: commits,
-syncs, renames, removals, what the scheduler writes, and the start of a worker. The server process that forks the
-services has everything imported already, so that a start takes a tenth of a second.
+syncs, renames, removals, what the scheduler writes, and the start of a worker; on a cluster also each command of Slurm,
+while it works too, and each file for a supervisor. The server process that forks the services has everything imported
+already, so that a start takes a tenth of a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
+import json
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
@@ -28,10 +31,13 @@ from typing import Any
 import httpx
 import uvicorn
 
+from reconciler.service import runs
 from reconciler.service.attempts import Attempts
 from reconciler.service.contents import Contents
 from reconciler.service.database import Database
-from reconciler.service.engines import local
+from reconciler.service.engines import local, places, slurmcommands
+from reconciler.service.engines.slurm import SlurmOptions
+from reconciler.service.handovers import Handovers
 from reconciler.service.service import Service, open_service
 from reconciler.service.settings import Settings
 
@@ -44,13 +50,18 @@ _FORKS.set_forkserver_preload(
 
 @dataclass(frozen=True)
 class Serving:
-    """What to serve. `kill_at`: the point, from 1, at which it kills itself; its name is left in `died`."""
+    """What to serve. `kill_at`: the point at which it kills itself, by its number from 1, or by its name and how often
+    that was passed, `before sbatch 2`; its name is left in `died`. `kills`: the process that it kills instead.
+    `slurm`: what the commands need to find a cluster; without it jobs run here.
+    """
 
     data: Path
     pipelines: Path
     capacity: int = 2
     keys_file: Path | None = None
-    kill_at: int | None = None
+    kill_at: int | str | None = None
+    kills: int | None = None
+    slurm: Mapping[str, str] | None = None
 
     @property
     def port(self) -> Path:
@@ -59,6 +70,11 @@ class Serving:
     @property
     def died(self) -> Path:
         return self.data / "died"
+
+    @property
+    def passed(self) -> Path:
+        """The names of all points that were passed, if the last service ended well."""
+        return self.data / "passed"
 
     @property
     def log(self) -> Path:
@@ -70,13 +86,19 @@ class _Points:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._passed: Counter[str] = Counter()
 
     def pass_by(self, name: str) -> None:
-        number = next(self._numbers)
-        if number == self._serving.kill_at:
-            self._serving.died.write_text(f"{number} {name}")
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._lock:
+            self._passed[name] += 1
+            number, named = self._passed.total(), f"{name} {self._passed[name]}"
+            if self._serving.kill_at in (number, named):
+                self._serving.died.write_text(f"{number} {name}")
+                os.kill(self._serving.kills or os.getpid(), signal.SIGKILL)
+
+    def tell(self) -> None:
+        self._serving.passed.write_text(json.dumps(self._passed))
 
     def around(self, owner: Any, name: str) -> None:
         """Points before and after each call of the function."""
@@ -104,24 +126,64 @@ class _Points:
 
         setattr(Database, "write", write)  # noqa: B010 - mypy does not let a method be replaced otherwise
 
+    def around_commands(self) -> None:
+        """Points before, while and after each command of Slurm's works."""
+        run, start = slurmcommands.run, asyncio.create_subprocess_exec
 
-def _arm(serving: Serving) -> None:
+        async def watched(*command: str, stdin: str = "") -> str:
+            self.pass_by(f"before {_name(command)}")
+            answer = await run(*command, stdin=stdin)
+            self.pass_by(f"after {_name(command)}")
+            return answer
+
+        async def started(*command: str, **options: Any) -> Any:
+            process = await start(*command, **options)
+            communicate = process.communicate
+
+            async def talk(said: bytes) -> Any:
+                talking = asyncio.ensure_future(communicate(said))
+                await asyncio.sleep(0.004)  # about half of its time
+                self.pass_by(f"while {_name(command)} works")
+                return await talking
+
+            process.communicate = talk  # type: ignore[method-assign, assignment]
+            return process
+
+        slurmcommands.run = watched
+        slurmcommands.asyncio.create_subprocess_exec = started  # type: ignore[attr-defined]
+
+
+def _name(command: Sequence[str]) -> str:
+    return " ".join(command[:2]) if command[0] == "scontrol" else command[0]
+
+
+def _arm(serving: Serving) -> _Points:
     points = _Points(serving)
     points.around_commits()
-    points.around(os, "rename")
-    points.around(os, "fsync")
+    for name in ("rename", "fsync"):
+        points.around(os, name)
     for name in ("receive", "publish", "take_over", "remove"):
         points.around(Contents, name)
-    for name in ("admit", "begin", "record", "end", "preempt", "preempt_active", "requeue"):
+    for name in ("admit", "begin", "record", "end", "preempt", "preempt_active"):
         points.around(Attempts, name)
-    points.around(local, "_tell")
-    points.around(local, "_kill_group")
+    if serving.slurm is None:
+        points.around(Attempts, "requeue")
+        points.around(local, "_tell")
+        points.around(local, "_kill_group")
+    else:
+        points.around_commands()
+        points.around(places, "write")
+        points.around(runs, "prepare")
+        for name in ("add", "remove"):
+            points.around(Handovers, name)
+    return points
 
 
 def _serve(serving: Serving) -> None:
     """What the process does, until it is killed or told to stop."""
     logging.basicConfig(filename=serving.log)
-    _arm(serving)
+    os.environ.update(serving.slurm or {})
+    points = _arm(serving)
     opened = open_service(
         serving.data,
         key=None,
@@ -129,6 +191,7 @@ def _serve(serving: Serving) -> None:
         capacity=serving.capacity,
         pipelines=serving.pipelines,
         settings=Settings(),
+        slurm=None if serving.slurm is None else SlurmOptions(((0, "low"), (5, "high")), lease=4),
     )
     with opened as service, socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         assert service.lock.acquire()
@@ -136,6 +199,7 @@ def _serve(serving: Serving) -> None:
         temporary.write_text(str(listener.getsockname()[1]))
         temporary.replace(serving.port)
         asyncio.run(_run(service, listener))
+        points.tell()
 
 
 class _Server(uvicorn.Server):
@@ -240,7 +304,7 @@ class Sender:
         assert self._victim.process.pid
         os.kill(self._victim.process.pid, what)
 
-    def crash(self, then_kill_at: int | None = None) -> None:
+    def crash(self, then_kill_at: int | str | None = None) -> None:
         """Kill it; the next one kills itself at that point."""
         self.stop(signal.SIGKILL)
         self._kill_at = then_kill_at

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,10 +169,7 @@ class Trial:
 
     def processes(self, of: str) -> list[psutil.Process]:
         """Those of this service's jobs: the `worker`s, or the `supervisor`s that started them."""
-        workers = strays.marked(str(self.data / "runs"))
-        if of == "worker":
-            return workers
-        return [parent for each in workers if (parent := each.parent()) is not None]
+        return strays.marked(str(self.data / "runs")) if of == "worker" else supervisors(self.data)
 
     def judge(self) -> None:
         """All that was promised, once every job has ended: nothing lost, nothing twice, nothing left."""
@@ -194,6 +191,15 @@ class Trial:
     def counts(self, name: str) -> tuple[str, int, int]:
         job = self.job(name)
         return job["status"], job["retry_count"], job["preemption_count"]
+
+
+def supervisors(data: Path) -> list[psutil.Process]:
+    """Those of the service in this folder that have started a worker."""
+    found = []
+    for worker in strays.marked(str(data / "runs")):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            found.append(worker.parent())
+    return [each for each in found if each is not None]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -27,9 +28,16 @@ TERMINAL = frozenset(
 _BASES = TERMINAL | {"PENDING", "RUNNING", "SUSPENDED"}  # the other states are said beside one of these
 _SHOWN = 500  # characters of what a command says went wrong
 # What sbatch says when it may go through later. Anything else that it says is a refusal for good.
+_OF_THE_NETWORK = "|".join(
+    re.escape(os.strerror(getattr(errno, name)))
+    for name in "EAGAIN ECONNABORTED ECONNREFUSED ECONNRESET EHOSTDOWN EHOSTUNREACH EINTR EIO EMFILE ENETDOWN ENETRESET"
+    " ENETUNREACH ENFILE ENOBUFS ENOMEM ENOTCONN EPIPE ESHUTDOWN ETIMEDOUT".split()
+)
 _PASSING = re.compile(
     r"unable to contact|timed out|connection|transmission|zero bytes|communication|temporarily|try again"
-    r"|not responding|slurmctld|protocol|munge|credential|submit limit|maximum number of jobs|MaxSubmit",
+    r"|unexpected message|not responding|slurmctld|controller|protocol|munge|credential|submit limit"
+    r"|maximum number of jobs|MaxSubmit"
+    rf"|{_OF_THE_NETWORK}",
     re.IGNORECASE,
 )
 
