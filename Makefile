@@ -7,7 +7,7 @@ RESULTS := .reconciler/results
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 .PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
-	soak-loop test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action lock
+	soak-loop torture-served test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action lock
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,11 @@ torture: .venv/developing  ## Ten thousand kills at random points, with faults (
 
 torture-shared: .venv/developing  ## Three runners at once on every shared state, killed and stopped (ROUNDS=, SEED=)
 	$(BIN)/python tests/invariants/torture_shared.py --rounds $(or $(ROUNDS),300) $(if $(SEED),--seed $(SEED))
+
+torture-served: .venv/developing  ## Three runners at once on a real service that is killed, too (ROUNDS=, SEED=, ENGINE=slurm)
+	$(BIN)/python tests/invariants/torture_served.py --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED)) \
+		--engine $(or $(ENGINE),local)
+
 SLURM = @for each in slurmctld slurmd sbatch munged; do \
 		PATH="$$PATH:/usr/sbin" command -v $$each >/dev/null || lacking=1; \
 	done; [ -z "$$lacking" ] || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
@@ -80,7 +85,7 @@ SLURM = @for each in slurmctld slurmd sbatch munged; do \
 test-slurm: .venv/developing  ## The service on a Slurm cluster of two nodes, which is installed if need be, with all its faults (minutes)
 	$(SLURM)
 	$(BIN)/python tests/service/demo_slurm.py
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m slurm tests/service
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m slurm tests/service tests/invariants/test_served.py
 
 demo-slurm: .venv/installed  ## The demo, unchanged, on such a cluster
 	$(SLURM)

@@ -125,7 +125,7 @@ class SharedTrial(Trial):
     runners: list[BaseProcess] = field(default_factory=list)
 
     def prepare(self) -> None:
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         for n in range(self.clones):
             self.place.clone(self.clone(n))
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -38,12 +39,13 @@ def strike(dice: random.Random) -> Striker:
     return Striker(at, kind or signal.SIGKILL)
 
 
-def together(trial: SharedTrial, dice: random.Random) -> Counter[str]:
-    """All runners at once, until each has ended. How often they were struck."""
+def together(trial: SharedTrial, dice: random.Random, meanwhile: Callable[[], None] = lambda: None) -> Counter[str]:
+    """All runners at once, until each has ended; `meanwhile` is called all the time. How often they were struck."""
     count: Counter[str] = Counter()
     running = [trial.start(n, strike(dice)) for n in range(RUNNERS)]
     stopped: dict[BaseProcess, float] = {}
     while running:
+        meanwhile()
         for runner in list(running):
             if not runner.is_alive():
                 running.remove(runner)
