@@ -20,8 +20,11 @@ from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
 
+import psutil
+
 DEADLINE = 60.0  # seconds; it only bounds what fails
 NODES = ("n1", "n2")
+_DAEMON = "CLUSTER_DAEMON"  # in the environment of what a daemon starts: its name
 _NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 _CONF = """
 ClusterName=loopback
@@ -122,7 +125,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env=os.environ | self.environment,
+                env=os.environ | self.environment | {_DAEMON: name},
                 start_new_session=True,
             )
 
@@ -143,6 +146,15 @@ class Cluster:
         daemon = self.daemons.pop(name)
         daemon.send_signal(how)
         daemon.wait(DEADLINE)
+
+    def kill_machine(self, node: str) -> None:
+        """End the daemon of the node and all that works there."""
+        working = {pid: psutil.Process(pid).children(recursive=True) for pid in self.supervisors(node)}
+        self.kill(node)
+        for pid, below in working.items():
+            for number in (pid, *(each.pid for each in below)):
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
 
     def ask(self, *command: str) -> str:
         """What a command of Slurm prints; empty when it fails or hangs."""
@@ -172,14 +184,15 @@ class Cluster:
         paths = sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
         return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in paths)
 
-    def supervisors(self) -> list[int]:
-        """The slurmstepd processes of this cluster's jobs; not those that are of no job."""
+    def supervisors(self, node: str = "") -> list[int]:
+        """The slurmstepd processes of this cluster's jobs, or those on a node; not those that are of no job."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with suppress(OSError):
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    mine = str(self.folder).encode() in (entry / "environ").read_bytes()
+                    environ = (entry / "environ").read_bytes()
+                    mine = str(self.folder).encode() in environ and f"{_DAEMON}={node}".encode() in environ
                     if mine and command.startswith(b"slurmstepd:"):
                         found.append(int(entry.name))
         return found

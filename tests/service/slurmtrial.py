@@ -139,6 +139,11 @@ class Trial:
         wait_until(lambda: not {"PENDING", "RUNNING", "COMPLETING"} & set(states()), states)
         return states()
 
+    def number(self, name: str) -> str:
+        """Slurm's id of the newest attempt at the job."""
+        rows = [row for row in self.slurm() if row[1].rpartition(".")[0] == self.jobs[name]]
+        return max((row[0] for row in rows), key=int)
+
     def node(self, name: str) -> str:
         """Where the only index of the job works."""
         return next(row[3] for row in self.slurm() if row[1].startswith(self.jobs[name]) and row[2] == "RUNNING")
@@ -204,8 +209,8 @@ def supervisors(data: Path) -> list[psutil.Process]:
 
 @contextmanager
 def trial(folder: Path, cluster: Cluster) -> Iterator[Trial]:
-    """A service with the pipelines low, high (priority 5), retried (twice), brief (two seconds) and large (more memory
-    than there is).
+    """A service with the pipelines low, high (priority 5), retried (twice), brief (two seconds), limited (in all that
+    there is) and large (more memory than there is).
     """
     small = {"memory_mb": 512}
     pipelines = folder / "pipelines"
@@ -213,6 +218,8 @@ def trial(folder: Path, cluster: Cluster) -> Iterator[Trial]:
     pipeline(pipelines, "high", priority=5, resources=small)
     pipeline(pipelines, "retried", retry_policy={"max_retries": 2}, resources=small)
     pipeline(pipelines, "brief", timeout_seconds=2, resources=small)
+    limits = {"memory_mb": 600, "cpu_seconds": 1, "file_mb": 1}
+    pipeline(pipelines, "limited", priority=5, timeout_seconds=90, resources=limits)
     pipeline(pipelines, "large", resources={"memory_mb": 5_000_000})
     made = Trial(folder, cluster)
     history.prepare(made.data)
