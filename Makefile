@@ -85,7 +85,7 @@ SLURM = @for each in slurmctld slurmd sbatch munged; do \
 test-slurm: .venv/developing  ## The service on a Slurm cluster of two nodes, which is installed if need be, with all its faults (minutes)
 	$(SLURM)
 	$(BIN)/python tests/service/demo_slurm.py
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m slurm tests/service tests/invariants/test_served.py
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m slurm tests/service tests/invariants/test_served.py
 
 demo-slurm: .venv/installed  ## The demo, unchanged, on such a cluster
 	$(SLURM)

@@ -61,6 +61,8 @@ def test_the_record_of_slurm_says_what_became_of_each_job(service: Trial) -> Non
     table: list[tuple[str, int, list[list[Any]], str]] = [
         ("done", 1, lives, "low"),
         ("gang-done", 3, lives, "low"),
+        ("both-done", 2, [["each"], ["say", {"type": "done"}], ["sleep", 0.1]], "low"),
+        ("at-once-done", 2, [], "low"),
         ("died", 1, [["exit", 9]], "low"),
         ("gang-died", 2, [["exit", 9]], "low"),
         ("said", 1, [error, ["exit", 0]], "low"),
