@@ -52,6 +52,9 @@ class Action(_Value):
     cancels: bool = Field(default=False, description="The job `job_id` is cancelled first.")
     generation: int | None = Field(None, description="Which deliberate submission of this name it is.")
     attempt: int | None = Field(None, description="Which run of the submission a retry starts, or a cancel ends.")
+    fault: str | None = Field(
+        None, description="What it would be refused for, as things are: the job `job_id` is not cancelled then."
+    )
     by_hand: bool = Field(default=False, description="A person asked for it.")
     cause: CancelCause | None = Field(None, description="Why a job is cancelled that stays on record.")
     on_remove: OnRemove = Field("prune", description="`reconcile.on_remove` of its spec, or of its record without one.")

@@ -157,11 +157,13 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
         sent, taken = await named(tools.client, sent, action.sources)
         await transfer_all(tools.client, taken, tools.folder, tools.parallelism)
     tools.client.secrets.fill(sent)  # before anything is cancelled for it
+    if action.cancels and (unfit := tools.foresight.unfit(sent, tools.client.secrets)):
+        return _left(action, unfit)
     if not await upload_all(action.uploads, tools.client, tools.root, tools.stop, tools.uploading):
         return Outcome(action.name, action.action, "skipped", error="interrupted before it began")
     files = await tools.foresight.identities.of(tools.client, literal_files(action.request, action.uploads))
     if action.cancels and (fault := await tools.foresight.fault(tools.client, action.request, action.uploads)):
-        return _failed(action, PlatformError(fault.message, f"{fault.hint}; {action.job_id} was left as it is"))
+        return _left(action, fault)
     if action.moved_from:
         await tools.journal.append(_moved(action, tools))
     if action.cancels:
@@ -177,6 +179,11 @@ async def _submit(action: Action, tools: Tools) -> Outcome:
         tools.stop.set()
         made = f"{result.job.id}: " if isinstance(result, Made) else ""
         return _unknown(action, f"{made}{error.message}")
+
+
+def _left(action: Action, fault: ReconcilerError) -> Outcome:
+    """Nothing was cancelled for what cannot follow."""
+    return replace(_failed(action, fault), hint=f"{fault.hint}; {action.job_id} was left as it is")
 
 
 def _intent(action: Action, sent: JsonObject, files: dict[str, PlatformFile], tools: Tools) -> Intent:

@@ -70,6 +70,8 @@ class Facts:
     """What was the latest in the saved plan that is carried out, by key; None where it was not known."""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """Jobs that are not to be submitted for some time, by name."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """What the platform would refuse submissions for, as things are, by name."""
 
 
 def standing(have: RecordedJob, seen: Observation | None) -> tuple[str, bool]:

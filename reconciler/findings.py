@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -36,7 +36,7 @@ class Finding:
     """One fault in a value. `at_key`: it is the key at the end of `route` that is wrong, not its value.
 
     `names`: of an unknown field the known one that was meant, of a missing field the fields that would do.
-    `detail`: where what is allowed is written down.
+    `detail`: where what is allowed is written down. `takes`: what is allowed, in words that tell nothing of the value.
     """
 
     route: Route
@@ -46,6 +46,7 @@ class Finding:
     at_key: bool = False
     names: tuple[str, ...] = ()
     detail: str | None = None
+    takes: str | None = field(default=None, compare=False)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -168,7 +169,8 @@ def _type_fault(value: Any, wanted: Sequence[str], route: Route, fields: Sequenc
         hint = f"{route[-1]!r} is a field one level further down"
     elif "object" in wanted and fields:
         hint = shorten("its fields: " + ", ".join(fields), 400)
-    yield Finding(route, "wrong-type", f"{place(route)} must be {words}, not {_shown(value)}", hint)
+    summary = f"{place(route)} must be {words}, not {_shown(value)}"
+    yield Finding(route, "wrong-type", summary, hint, takes=f"it must be {words}")
 
 
 def _not_allowed(error: Fault, route: Route) -> Iterator[Finding]:
@@ -181,6 +183,7 @@ def _not_allowed(error: Fault, route: Route) -> Iterator[Finding]:
         "not-allowed",
         f"{place(route)} cannot be {_shown(error.instance)}",
         f"{near} {listed}" if near else listed,
+        takes=listed,
     )
 
 
@@ -224,23 +227,24 @@ _BOUNDS = {
 
 def _out_of_bounds(error: Fault, route: Route) -> Iterator[Finding]:
     bound = _BOUNDS[str(error.validator)].format(error.validator_value)
+    takes = f"it must be {bound}"
     if error.validator in ("minLength", "minItems", "minProperties") and not error.instance:
-        yield Finding(route, "out-of-range", f"{place(route)} must not be empty")
+        yield Finding(route, "out-of-range", f"{place(route)} must not be empty", takes=takes)
     else:
         value = error.instance
         given = f"{len(value):,}" if isinstance(value, str | list | dict) else _shown(value)
-        yield Finding(route, "out-of-range", f"{place(route)} must be {bound}, not {given}")
+        yield Finding(route, "out-of-range", f"{place(route)} must be {bound}, not {given}", takes=takes)
 
 
 def _pattern(error: Fault, route: Route) -> Iterator[Finding]:
     unseen = next((c for c in error.instance if one_line(c) != c), None)
+    examples = ", ".join(map(str, error.schema.get("examples") or ()))
+    takes = f"for example {shorten(examples)}" if examples else f"it must match {error.validator_value}"
     if unseen is not None:
         summary, hint = f"{place(route)} has the invisible character U+{ord(unseen):04X}", "remove it"
     else:
-        summary = f"{place(route)} cannot be {_shown(error.instance)}"
-        examples = ", ".join(map(str, error.schema.get("examples") or ()))
-        hint = f"for example {shorten(examples)}" if examples else f"it must match {error.validator_value}"
-    yield Finding(route, "invalid-value", summary, hint)
+        summary, hint = f"{place(route)} cannot be {_shown(error.instance)}", takes
+    yield Finding(route, "invalid-value", summary, hint, takes=takes)
 
 
 def _repeated(error: Fault, route: Route) -> Iterator[Finding]:

@@ -289,7 +289,8 @@ def _replace(
         reason = f"protected, so not replaced while {have.job_id} is in flight ({status}); {reason}"
         return _blocked(want.name, "keep", "replace", reason, want, have, options, status=status, changes=changes)
     if cancels:
-        reason += f"; cancels {have.job_id} ({status})"
+        verb = "would cancel" if want.name in facts.faults else "cancels"
+        reason += f"; {verb} {have.job_id} ({status})"
     elif in_flight:
         reason += f"; {have.job_id} ({status}) is left to finish"
     return _action(
@@ -317,6 +318,7 @@ def _submission(want: DesiredJob, facts: Facts) -> dict[str, Any]:
         "uploads": want.uploads,
         "generation": generation,
         "rerun": want.policy.rerun,
+        "fault": facts.faults.get(want.name),
     }
 
 

@@ -296,7 +296,7 @@ async def one_round(
         known=known_ids(session.state),
         done=done,
         uploading=Uploading(asyncio.Semaphore(settings.parallelism), hooks.sent),
-        foresight=Foresight(tells_files(session.state)),
+        foresight=Foresight(tells_files(session.state), settings.pipelines),
     )
     try:
         await stop.finish(carry_out(actions, tools))

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reconciler import __version__
-from reconciler.actions import Plan
+from reconciler.actions import SUBMITS, Action, Plan
 from reconciler.chains import in_order
 from reconciler.config import FILE, elsewhere
 from reconciler.duplicates import CODE, duplicate_jobs
-from reconciler.errors import Diagnostic, PlatformError, SpecError, StateError, UsageError
+from reconciler.errors import Diagnostic, PlatformError, ReconcilerError, SpecError, StateError, UsageError
 from reconciler.facts import Facts, Pause, PlanOptions, in_flight, known_ids, to_compare
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
@@ -28,7 +28,7 @@ from reconciler.reconcile.placing import holder_note, one_machine
 from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names, read_other
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
-from reconciler.secrets import digests
+from reconciler.secrets import Secrets, digests
 from reconciler.source import git_names, read_source
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _load(settings: Settings, paths: Sequence[Path], enough: Enough | None) -> L
     return load(
         paths,
         root=settings.root,
-        pipelines=settings.root / "schemas" / "pipelines",
+        pipelines=settings.pipelines,
         scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: git_names(settings.root))},
         policies=settings.policies,
         environ=settings.environ.keys(),
@@ -248,16 +248,17 @@ async def plan_with(
         reviewed=word.versions.reviewed,
         pauses=request.pauses,
     )
-    made = make_plan(
-        facts,
-        options,
-        environment=settings.environment,
-        source=source_of(settings, desired),
-        options=_how(request, options),
-    )
+    about = {
+        "environment": settings.environment,
+        "source": source_of(settings, desired),
+        "options": _how(request, options),
+    }
+    made = make_plan(facts, options, **about)
     notes = one_machine(settings) + word.notes
-    if client is not None and request.refresh:
-        notes += await _foreseen(client, made, state)
+    if faults := await _foreseen(client if request.refresh else None, settings, made, state):
+        # The same plan, which says it of the actions. When the time has come, it is looked at again.
+        made = make_plan(replace(facts, faults={n: f.message for n, f in faults.items()}), options, **about)
+        notes += tuple(_warning(action, faults[action.name]) for action in made.actions if action.name in faults)
     return made.model_copy(update={"warnings": (*notes, *word.versions.notes, *made.warnings)}), facts
 
 
@@ -295,18 +296,20 @@ async def _ask(
     return _Word(observed, found, versions, notes)
 
 
-async def _foreseen(client: Client, made: Plan, state: State) -> tuple[str, ...]:
-    """A warning for each job that the platform would refuse, for which another one is to be cancelled."""
+async def _foreseen(client: Client | None, settings: Settings, made: Plan, state: State) -> dict[str, ReconcilerError]:
+    """What the platform would refuse, by name, as far as that is worth knowing and can be known."""
+    submits = [a for a in made.actions if a.action in SUBMITS and (a.cancels or a.secrets)]
+    if not submits:
+        return {}
     from reconciler.foresight import Foresight, tells_files
 
-    foresight = Foresight(tells_files(state))
-    notes = []
-    for action in made.actions:
-        if action.cancels and action.action == "replace" and action.request is not None:
-            fault = await foresight.fault(client, action.request, action.uploads)
-            if fault is not None:
-                notes.append(f"{action.name}: {fault.message}, so {action.job_id} is not replaced: {fault.hint}")
-    return tuple(notes)
+    foresight = Foresight(tells_files(state), settings.pipelines)
+    return await foresight.faults(client, submits, Secrets(settings.environ))
+
+
+def _warning(action: Action, fault: ReconcilerError) -> str:
+    so = f"{action.job_id} is not replaced" if action.cancels else "the platform would refuse it"
+    return f"{action.name}: {fault.message}, so {so}: {fault.hint}"
 
 
 def _how(request: PlanRequest, options: PlanOptions) -> dict[str, Any]:

@@ -69,6 +69,11 @@ class Settings:
         """The journal beside a state file."""
         return beside(self.state, ".journal")
 
+    @property
+    def pipelines(self) -> Path:
+        """The folder with the snapshots of pipelines."""
+        return self.root / "schemas" / "pipelines"
+
     def now(self) -> datetime:
         return self.timing.now()
 

@@ -86,7 +86,13 @@ def _totals(plan: Plan) -> list[str]:
     if plan.refusals or (not submitted and not cancelled):
         return []
     running = "1 job in flight is" if cancelled == 1 else f"{cancelled:,} jobs in flight are"
-    return [f"{plural(submitted, 'run')} would be submitted, and {running} cancelled.", ""]
+    refused = sum(a.fault is not None for a in plan.actions)
+    but = (
+        f" As things are, {plural(refused, 'run')} would be refused, and no job is cancelled for that."
+        if refused
+        else ""
+    )
+    return [f"{plural(submitted, 'run')} would be submitted, and {running} cancelled.{but}", ""]
 
 
 def _origin(plan: Plan) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from reconciler.actions import Action, Plan
 
 _SECTIONS: Sequence[tuple[str, Callable[[Action], bool]]] = (
-    ("Cancels running work", lambda a: a.cancels),
+    ("Cancels running work", lambda a: a.cancels and a.fault is None),
+    ("Refused as things are, and nothing is cancelled for it", lambda a: a.cancels),
     ("Blocked by reconcile.protect: --unprotect NAME overrides it", lambda a: a.blocked is not None),
     ("Creates", lambda a: a.action == "create"),
     ("Replaces", lambda a: a.action == "replace"),
