@@ -97,7 +97,9 @@ def interleaved(commands: Mapping[str, Command], rounds: int, *, warm_up: bool =
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure that is to be reached. `bound` is the worst that is enough; `fewer` says on which side."""
+    """A figure that is to be reached. `bound` is the worst that is enough; `fewer` says on which side; `why` it cannot
+    be reached, where that is known.
+    """
 
     part: Literal["plan", "requests", "apply", "start-up", "service"]
     what: str
@@ -105,6 +107,7 @@ class Bar:
     reached: float
     bound: float
     fewer: bool = True
+    why: str = ""
 
     @property
     def is_reached(self) -> bool:

@@ -22,7 +22,8 @@ def figure(value: float) -> str:
 
 
 def _row(bar: Bar) -> tuple[str, ...]:
-    sign, verdict = "≤" if bar.fewer else "≥", "reached" if bar.is_reached else "missed"
+    sign = "≤" if bar.fewer else "≥"
+    verdict = "reached" if bar.is_reached else "missed" + (f": {bar.why}" if bar.why else "")
     return bar.part, bar.what, f"{sign} {figure(bar.bound)} {bar.unit}", figure(bar.reached), verdict
 
 
