@@ -26,7 +26,8 @@ from reconciler.globs import expand
 from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Unreachable, is_terminal
 from reconciler.observe import difference, identical, observe, whole
 from reconciler.reconcile.applying import Applied, held_back, one_round, refuse
-from reconciler.reconcile.planning import CANNOT_LIST, PlanRequest, checked_out, desired_jobs, read_specs, source_of
+from reconciler.reconcile.asking import CANNOT_LIST
+from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, read_specs, source_of
 from reconciler.reconcile.session import Session, hidden, open_names, open_session, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries

@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reconciler import __version__
-from reconciler.actions import SUBMITS, Action, Plan
-from reconciler.chains import in_order
+from reconciler.actions import Plan
 from reconciler.config import FILE, elsewhere
 from reconciler.duplicates import CODE, duplicate_jobs
-from reconciler.errors import Diagnostic, PlatformError, ReconcilerError, SpecError, StateError, UsageError
-from reconciler.facts import Facts, Pause, PlanOptions, in_flight, known_ids, to_compare
+from reconciler.errors import Diagnostic, SpecError, StateError, UsageError
+from reconciler.facts import Facts, Pause, PlanOptions, in_flight, to_compare
 from reconciler.guards import GUARDS, Guard
-from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Source, State
+from reconciler.job import DesiredJob, Source, State
 from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.naming import named
 from reconciler.plan import make_plan
-from reconciler.reconcile.latest import Latest, may_submit_open, read_latest
+from reconciler.reconcile.asking import Word, ask, first_run, foreseen, told
+from reconciler.reconcile.latest import may_submit_open
 from reconciler.reconcile.placing import holder_note, one_machine
-from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names, read_other
+from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names
 from reconciler.reconcile.settings import Settings
 from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
-from reconciler.secrets import Secrets, digests
+from reconciler.secrets import digests
 from reconciler.source import git_names, read_source
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _made(
     intents: Sequence[Intent],
     run: Callable[[Coroutine[Any, Any, Plan]], Plan],
 ) -> Plan:
-    needs_platform = request.refresh and (bool(in_flight(state.jobs)) or _first_run(state, desired, request))
+    needs_platform = request.refresh and (bool(in_flight(state.jobs)) or first_run(state, desired, adopt=request.adopt))
     worth_a_look = request.refresh and (
         bool(to_compare(desired, state.jobs)) or may_submit_open(desired, state, request.options)
     )
@@ -209,10 +209,6 @@ def _at_once(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("it waits for something")
 
 
-def _first_run(state: State, desired: Mapping[str, DesiredJob], request: PlanRequest) -> bool:
-    return request.adopt and not state.searched and bool(desired.keys() - state.jobs.keys())
-
-
 async def plan_with(
     settings: Settings,
     request: PlanRequest,
@@ -227,11 +223,11 @@ async def plan_with(
     `saved`: the plan that is carried out, whose pipeline versions are those to submit.
     """
     options = named(Facts(desired, state), request.options)
-    word = _Word()
+    word = Word()
     if client is not None:
         client.secrets = client.secrets.joined(hidden(settings, desired, state))
     if client is not None and request.refresh:
-        word = await _ask(client, settings, replace(request, options=options), desired, state, unresolved, saved)
+        word = await ask(client, settings, options, desired, state, unresolved, saved, adopt=request.adopt)
     variables = {name for job in desired.values() for name in job.env}
     digested = digests(state.lineage, variables, settings.environ)
     elsewhere = _elsewhere(settings, request, desired, state)
@@ -255,61 +251,11 @@ async def plan_with(
     }
     made = make_plan(facts, options, **about)
     notes = one_machine(settings) + word.notes
-    if faults := await _foreseen(client if request.refresh else None, settings, made, state):
+    if faults := await foreseen(client if request.refresh else None, settings, made, state):
         # The same plan, which says it of the actions. When the time has come, it is looked at again.
         made = make_plan(replace(facts, faults={n: f.message for n, f in faults.items()}), options, **about)
-        notes += tuple(_warning(action, faults[action.name]) for action in made.actions if action.name in faults)
+        notes += tuple(told(action, faults[action.name]) for action in made.actions if action.name in faults)
     return made.model_copy(update={"warnings": (*notes, *word.versions.notes, *made.warnings)}), facts
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """What the platform says before anything is decided, and what is to be said of it."""
-
-    observed: Mapping[str, Observation] = field(default_factory=dict)
-    found: Mapping[str, list[ObservedJob]] = field(default_factory=dict)
-    versions: Latest = field(default_factory=Latest)
-    notes: tuple[str, ...] = ()
-
-
-async def _ask(
-    client: Client,
-    settings: Settings,
-    request: PlanRequest,
-    desired: Mapping[str, DesiredJob],
-    state: State,
-    unresolved: Mapping[str, str],
-    saved: Plan | None,
-) -> _Word:
-    from reconciler.identities import content_drift
-    from reconciler.observe import last_seen, observe
-
-    options = request.options
-    observed = await observe(client, in_flight(state.jobs), last_seen(state.jobs))
-    new = {n: d for n, d in desired.items() if n not in unresolved and n not in state.jobs}
-    found: dict[str, list[ObservedJob]] = {}
-    notes: tuple[str, ...] = ()
-    if _first_run(state, new, request):
-        found, notes = await _find(client, new, state, _recorded_elsewhere(settings))
-    notes += await content_drift(client, to_compare(desired, state.jobs), options.replace | options.follow)
-    versions = await read_latest(client, desired, saved, submits=may_submit_open(desired, state, options))
-    return _Word(observed, found, versions, notes)
-
-
-async def _foreseen(client: Client | None, settings: Settings, made: Plan, state: State) -> dict[str, ReconcilerError]:
-    """What the platform would refuse, by name, as far as that is worth knowing and can be known."""
-    submits = [a for a in made.actions if a.action in SUBMITS and (a.cancels or a.secrets)]
-    if not submits:
-        return {}
-    from reconciler.foresight import Foresight, tells_files
-
-    foresight = Foresight(tells_files(state), settings.pipelines)
-    return await foresight.faults(client, submits, Secrets(settings.environ))
-
-
-def _warning(action: Action, fault: ReconcilerError) -> str:
-    so = f"{action.job_id} is not replaced" if action.cancels else "the platform would refuse it"
-    return f"{action.name}: {fault.message}, so {so}: {fault.hint}"
 
 
 def _how(request: PlanRequest, options: PlanOptions) -> dict[str, Any]:
@@ -338,52 +284,6 @@ def _elsewhere(
     places = {name: record.spec_path for name, record in state.jobs.items()}
     places |= {name: job.location.path for name, job in desired.items()}
     return frozenset(n for n, place in places.items() if not any(Path(place).is_relative_to(path) for path in asked))
-
-
-CANNOT_LIST = frozenset({404, 405, 501})
-"""What a platform answers that has no list of jobs. Any other failure may be over in a minute."""
-
-
-def _recorded_elsewhere(settings: Settings) -> frozenset[str]:
-    """The jobs of the other environments: the same spec may ask for the same job in each of them."""
-    ids: frozenset[str] = frozenset()
-    ours = settings.address or settings.state
-    for place in settings.siblings:
-        if place != ours and (state := read_other(settings, place)) is not None:
-            ids |= known_ids(state)
-    return ids
-
-
-async def _find(
-    client: Client, desired: Mapping[str, DesiredJob], state: State, others: frozenset[str]
-) -> tuple[dict[str, list[ObservedJob]], tuple[str, ...]]:
-    """Platform jobs that the specs ask for already, since this state cannot know, and what to say about the search.
-    `others`: ids of jobs that belong to somebody else.
-
-    Raises `PlatformError`.
-    """
-    from reconciler.observe import identical
-    from reconciler.transfer import as_sent
-
-    listed: dict[str, list[ObservedJob]] = {}
-    try:
-        async for job in client.jobs():
-            if job.name in desired and job.id not in others:
-                listed.setdefault(job.name, []).append(job)
-    except PlatformError as error:
-        if error.status not in CANNOT_LIST:
-            raise
-        return {}, ("the platform cannot list its jobs: one that is there already is not found, but submitted again",)
-    found: dict[str, list[ObservedJob]] = {}
-    completed = {name: r.job_id for name, r in state.jobs.items() if r.status == JobStatus.COMPLETED}
-    order, _ = in_order({name: want.needs for name, want in desired.items()})
-    for name in order:
-        request = await as_sent(client, desired[name].request, completed) if name in listed else None
-        if request is not None and (same := await identical(client, name, request, listed[name])):
-            found[name] = same
-            if same[0].status == JobStatus.COMPLETED:
-                completed[name] = same[0].id
-    return found, ()
 
 
 def source_of(settings: Settings, desired: Mapping[str, DesiredJob]) -> Source:
