@@ -88,16 +88,6 @@ class Patience:
         `asked`: the seconds that a result asks to wait, if it does.
         """
         import tenacity
-        from tenacity.wait import wait_random_exponential
-
-        jitter = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            seconds = None
-            if state.outcome is not None and not state.outcome.failed:
-                seconds = asked(state.outcome.result())
-            # "At once" is not followed to the letter: what counts is seconds waited, so it would last for ever.
-            return seconds if seconds is not None and seconds >= 1 else jitter(state)
 
         unanswered = 0.0
 
@@ -111,7 +101,7 @@ class Patience:
 
         retrying = tenacity.AsyncRetrying(
             sleep=self.timing.sleep,
-            wait=wait,
+            wait=_pauses(asked),
             stop=over,
             retry=tenacity.retry_if_exception_type(again_after) | tenacity.retry_if_result(again),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
@@ -129,3 +119,19 @@ class Patience:
         if not again(result):
             self.retries.earn()
         return result
+
+
+def _pauses(asked: Callable[[T], float | None]) -> Callable[[tenacity.RetryCallState], float]:
+    """The seconds before each retry."""
+    from tenacity.wait import wait_random_exponential
+
+    jitter = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        seconds = None
+        if state.outcome is not None and not state.outcome.failed:
+            seconds = asked(state.outcome.result())
+        # "At once" is not followed to the letter: what counts is seconds waited, so it would last for ever.
+        return seconds if seconds is not None and seconds >= 1 else jitter(state)
+
+    return wait

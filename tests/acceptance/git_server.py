@@ -22,6 +22,33 @@ class GitServer:
     """Pushes of who may only read, answered as GitLab does."""
 
 
+def _backend(asked: BaseHTTPRequestHandler, folder: Path, user: str, body: bytes) -> bytes:
+    """What git answers to the request."""
+    path, _, query = asked.path.partition("?")
+    env = {
+        "PATH": os.environ["PATH"],
+        "GIT_PROJECT_ROOT": str(folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "REMOTE_USER": user,
+        "REQUEST_METHOD": asked.command,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": asked.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(body)),
+        "HTTP_CONTENT_ENCODING": asked.headers.get("content-encoding", ""),
+        "GIT_PROTOCOL": asked.headers.get("git-protocol", ""),
+    }
+    return subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=True).stdout
+
+
+def _answer(asked: BaseHTTPRequestHandler, status: int, fields: dict[str, str], content: bytes) -> None:
+    asked.send_response(status)
+    for name, value in {**fields, "content-length": str(len(content))}.items():
+        asked.send_header(name, value)
+    asked.end_headers()
+    asked.wfile.write(content)
+
+
 @contextmanager
 def git_over_http(folder: Path, user: str, password: str, reader: str | None = None) -> Iterator[GitServer]:
     """Serve the repositories in `folder`. `reader`: who may only read, as `user:password`."""
@@ -38,51 +65,21 @@ def git_over_http(folder: Path, user: str, password: str, reader: str | None = N
         def do_POST(self) -> None:
             self._serve(self.rfile.read(int(self.headers.get("content-length") or 0)))
 
-        def _say(self, status: int, text: bytes) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "text/plain")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
         def _serve(self, body: bytes) -> None:
             given = [value.split(" ", 1) for value in self.headers.get_all("authorization") or ()]
             words = [(scheme.lower(), *rest) for scheme, *rest in given]
             if reader and words == [("basic", reading)]:
                 if "git-receive-pack" in self.path:
                     known.pushes_refused += 1
-                    self._say(403, b"You are not allowed to upload code.")
+                    _answer(self, 403, {"content-type": "text/plain"}, b"You are not allowed to upload code.")
                     return
             elif words != [("basic", wanted)]:
                 known.refused += 1
-                self.send_response(401)
-                self.send_header("www-authenticate", "Basic")
-                self.send_header("content-length", "0")
-                self.end_headers()
+                _answer(self, 401, {"www-authenticate": "Basic"}, b"")
                 return
-            path, _, query = self.path.partition("?")
-            env = {
-                "PATH": os.environ["PATH"],
-                "GIT_PROJECT_ROOT": str(folder),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "REMOTE_USER": user,
-                "REQUEST_METHOD": self.command,
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "CONTENT_TYPE": self.headers.get("content-type", ""),
-                "CONTENT_LENGTH": str(len(body)),
-                "HTTP_CONTENT_ENCODING": self.headers.get("content-encoding", ""),
-                "GIT_PROTOCOL": self.headers.get("git-protocol", ""),
-            }
-            done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=True)
-            head, _, content = done.stdout.partition(b"\r\n\r\n")
+            head, _, content = _backend(self, folder, user, body).partition(b"\r\n\r\n")
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-            self.send_response(int(fields.pop("Status", "200").split()[0]))
-            for name, value in fields.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            _answer(self, int(fields.pop("Status", "200").split()[0]), fields, content)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     known.url = f"http://127.0.0.1:{server.server_port}"

@@ -254,9 +254,8 @@ def test_the_service_is_killed_at_points_around_slurm(tmp_path: Path) -> None:
 @contextmanager
 def supervisor_killed(trial: Trial, dice: random.Random) -> Iterator[None]:
     """One of them, at a random moment while the block runs."""
-    over = threading.Event()
 
-    def kill() -> None:
+    def kill(over: threading.Event) -> None:
         over.wait(dice.uniform(0, 3))
         while not over.wait(0.02):
             for process in supervisors(trial.serving.data)[:1]:
@@ -264,13 +263,21 @@ def supervisor_killed(trial: Trial, dice: random.Random) -> Iterator[None]:
                     process.kill()
                 return
 
-    killer = threading.Thread(target=kill)
-    killer.start()
+    with beside(kill):
+        yield
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """`work` in a thread of its own, which ends when the event is set: at the end of the block."""
+    over = threading.Event()
+    worker = threading.Thread(target=work, args=(over,))
+    worker.start()
     try:
         yield
     finally:
         over.set()
-        killer.join()
+        worker.join()
 
 
 def test_the_service_is_killed_around_a_preemption(tmp_path: Path) -> None:
@@ -318,18 +325,12 @@ def around(command: str) -> list[tuple[str, int]]:
 @contextmanager
 def kept_up(cluster: Cluster) -> Iterator[None]:
     """What a supervisor of daemons and an operator do: start the controller again, and resume machines."""
-    over = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(0.5):
             if cluster.daemons["slurmctld"].poll() is not None:
                 cluster.run("slurmctld")
             cluster.resume()
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
+    with beside(watch):
         yield
-    finally:
-        over.set()
-        watcher.join()
