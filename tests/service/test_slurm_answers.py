@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.service.definition import Resources
 from reconciler.service.engines import slurmcommands
-from reconciler.service.engines.engine import EngineUnavailable, How, WorkRefused
-from reconciler.service.engines.slurm import SlurmOptions
+from reconciler.service.engines.engine import EngineUnavailable, How, Work, WorkRefused
+from reconciler.service.engines.slurm import SlurmEngine, SlurmOptions
 from reconciler.service.engines.slurmcommands import SlurmJob
 from reconciler.service.engines.slurmstates import ended_early
 
@@ -99,6 +100,7 @@ async def test_a_command_that_hangs_is_ended_and_its_outcome_unknown(
         ("Batch job submission failed: Socket timed out on send/recv operation", False),
         ("Batch job submission failed: Transport endpoint is not connected", False),
         ("Batch job submission failed: Broken pipe", False),
+        ("Batch job submission failed: Unexpected missing socket error", False),
         ("Batch job submission failed: Slurm backup controller in standby mode", False),
         ("QOSMaxSubmitJobPerUserLimit: Job violates accounting/QOS policy (job submit limit)", False),
         ("", False),
@@ -110,6 +112,36 @@ async def test_only_a_refusal_for_good_fails_the_job(
     answering(tmp_path, monkeypatch, "sbatch", f"echo 'sbatch: error: {said}' >&2; exit 1" if said else "exit 1")
     with pytest.raises(WorkRefused if final else EngineUnavailable):
         await slurmcommands.submit([], "")
+
+
+NO_JOBS = """echo '{"jobs": [], "errors": []}'"""
+GOT_THROUGH = """echo '{"jobs": [{"job_id": 7, "comment": "reconciler/x/m", "job_state": "PENDING"}], "errors": []}'"""
+NOT_AT_FIRST = "[ -e asked ] && exec echo 8; touch asked; echo 'sbatch: error: out of the blue' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("squeue", "sbatch", "expected"),
+    [
+        (NO_JOBS, "echo 'sbatch: error: out of the blue' >&2; exit 1", WorkRefused),
+        ("exit 1", "echo 'sbatch: error: out of the blue' >&2; exit 1", EngineUnavailable),
+        (NO_JOBS, NOT_AT_FIRST, "8"),
+        (GOT_THROUGH, NOT_AT_FIRST, "7"),
+    ],
+)
+async def test_a_refusal_counts_when_slurm_is_well_and_says_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, squeue: str, sbatch: str, expected: str | type[Exception]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answering(tmp_path, monkeypatch, "squeue", f"[ -e begun ] || {{ touch begun; {NO_JOBS}; exit; }}; {squeue}")
+    answering(tmp_path, monkeypatch, "sbatch", sbatch)
+    answering(tmp_path, monkeypatch, "scontrol", "")
+    engine = SlurmEngine(SlurmOptions(), owner="x", runs=tmp_path / "runs", slots=1)
+    work = Work(name="a", folder=tmp_path / "runs" / "m", indexes=1, resources=Resources())
+    if isinstance(expected, str):
+        assert (await engine.ensure("m", None, work)).id == expected
+    else:
+        with pytest.raises(expected):
+            await engine.ensure("m", None, work)
 
 
 async def test_neither_the_key_nor_options_from_outside_reach_slurm(

@@ -38,6 +38,7 @@ from reconciler.service.engines.engine import (
     Phase,
     Record,
     Work,
+    WorkRefused,
 )
 from reconciler.service.engines.slurmcommands import TERMINAL, CommandFailed, SlurmJob
 from reconciler.service.engines.slurmstates import ended_early, impossible, lost
@@ -131,7 +132,7 @@ class SlurmEngine:
             if self._job(marker) is None:
                 if (work.folder / places.CLAIM).exists():
                     return Handle(marker)  # it was started, and Slurm has forgotten it
-                self._ids[marker] = await self._submit(marker, work)
+                self._ids[marker] = await self._submit_or_hear_why(marker, work)
                 self._submitted[marker] = time.monotonic()
         await self._release(marker)
         return Handle(marker, self._ids[marker])
@@ -146,6 +147,18 @@ class SlurmEngine:
                 del self._ids[marker]  # Slurm may have lost it in the meantime: look again
                 self._asked = float("-inf")
                 raise
+
+    async def _submit_or_hear_why(self, marker: str, work: Work) -> str:
+        """The id of the new job. Slurm has refused it when it says so twice and is well in between: while a controller
+        dies, sbatch may say anything. Raises `WorkRefused`, and `EngineUnavailable` when nobody knows.
+        """
+        try:
+            return await self._submit(marker, work)
+        except WorkRefused:
+            self._asked = float("-inf")
+            await self._refresh()
+        job = self._job(marker)
+        return await self._submit(marker, work) if job is None else job.id
 
     async def _submit(self, marker: str, work: Work) -> str:
         await asyncio.to_thread(work.folder.mkdir, mode=0o700, parents=True, exist_ok=True)

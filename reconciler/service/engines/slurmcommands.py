@@ -34,7 +34,7 @@ _OF_THE_NETWORK = "|".join(
     " ENETUNREACH ENFILE ENOBUFS ENOMEM ENOTCONN EPIPE ESHUTDOWN ETIMEDOUT".split()
 )
 _PASSING = re.compile(
-    r"unable to contact|timed out|connection|transmission|zero bytes|communication|temporarily|try again"
+    r"unable to contact|timed out|connection|socket|transmission|zero bytes|communication|temporarily|try again"
     r"|unexpected message|not responding|slurmctld|controller|protocol|munge|credential|submit limit"
     r"|maximum number of jobs|MaxSubmit"
     rf"|{_OF_THE_NETWORK}",
