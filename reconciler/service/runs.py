@@ -72,16 +72,27 @@ def share(pipeline: Pipeline, inputs: Sequence[PinnedInput], indexes: int) -> li
 async def insist(write: Callable[..., T], *args: Any) -> T:
     """`write(*args)`, in a thread, again and again while the disk is full or cannot be used.
 
-    What workers have said lies in files meanwhile, so nothing is lost by waiting.
+    What workers have said lies in files meanwhile, so nothing is lost by waiting. When it is cancelled, it ends after
+    the thread: whoever waits for that removes the folder in which it writes.
     """
     while True:
         try:
-            return await asyncio.to_thread(write, *args)
+            return await _to_its_end(asyncio.create_task(asyncio.to_thread(write, *args)))
         except (sqlite3.Error, OSError) as error:
             if disk_fault(error) is None:
                 raise
             _log.exception("what a job does cannot be recorded; trying again")
             await asyncio.sleep(DISK_PAUSE)
+
+
+async def _to_its_end(writing: asyncio.Task[T]) -> T:
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        while not writing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({writing})
+        raise
 
 
 async def carry_out(run: Run, attempts: Attempts, engine: Engine, *, leaving: Callable[[], bool]) -> None:

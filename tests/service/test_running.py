@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from scripting import pipeline, submit
 from service_client import Api, gone, running
 
+from reconciler.service import runs
+from reconciler.service.engines.tasks import Task
 from reconciler.service.errors import ServiceError
 
 pytestmark = pytest.mark.anyio
@@ -181,6 +184,27 @@ async def test_cancel_kills_the_processes_and_their_children(tmp_path: Path) -> 
         assert await gone(pids)
         status, errors = await api.refused("POST", f"/batch/jobs/{job['id']}/cancel")
         assert (status, errors[0]["code"]) == (409, "invalid_job_state")
+
+
+async def test_a_job_that_is_cancelled_while_its_folder_is_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, prepare = threading.Event(), threading.Event(), runs.prepare
+
+    def slow(task: Task) -> Task:
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(30)
+        return prepare(task)
+
+    monkeypatch.setattr(runs, "prepare", slow)
+    async with running(tmp_path, capacity=2) as api:
+        job = await api.submit("sleeper")
+        assert await asyncio.to_thread(begun.wait, 30)
+        await api.http.post(f"/batch/jobs/{job['id']}/cancel")
+        await api.wait((await api.submit("babble"))["id"])  # before that began, the scheduler saw the other cancelled
+        go_on.set()
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 async def test_a_cancelled_job_that_is_retried_runs_again(tmp_path: Path) -> None:
