@@ -8,7 +8,6 @@ import mimetypes
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -129,6 +128,8 @@ class LocalFiles:
                 return error
 
         if len(new) > 1 and _is_worth_threads(new):
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(_THREADS) as threads:
                 results = list(threads.map(digested, new))
         else:

@@ -163,8 +163,9 @@ class SpecReader:
             more = check_type(value, pipeline)
             more += check_inputs(value, pipeline) if "inputs" not in unclear else []
             more += check_parameters(value, pipeline) if "parameters" not in unclear else []
-            detail = f"what {pipeline.key} {pipeline.version} takes: {self._shown(Path(pipeline.path))}"
-            findings += [replace(f, detail=detail) for f in more]
+            if more:
+                detail = f"what {pipeline.key} {pipeline.version} takes: {self._shown(Path(pipeline.path))}"
+                findings += [replace(f, detail=detail) for f in more]
         return uploads, findings
 
     def _pipeline(self, value: dict[str, Any]) -> Pipeline | None:

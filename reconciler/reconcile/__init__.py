@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from reconciler.reconcile.deciding import import_job, settle_by_hand
     from reconciler.reconcile.explaining import explain
     from reconciler.reconcile.pipelines import pull_pipelines
-    from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, plan, read_specs
+    from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, plan
+    from reconciler.reconcile.reading import read_specs
     from reconciler.reconcile.settings import Settings
     from reconciler.reconcile.validating import in_repository
     from reconciler.reconcile.watching import Hooks, Status, download, events, outputs, recorded, state_of, status, wait
@@ -68,7 +69,7 @@ _MODULES = {
     "outputs": "watching",
     "plan": "planning",
     "pull_pipelines": "pipelines",
-    "read_specs": "planning",
+    "read_specs": "reading",
     "recorded": "watching",
     "retry": "byhand",
     "settle_by_hand": "deciding",

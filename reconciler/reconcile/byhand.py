@@ -27,7 +27,8 @@ from reconciler.job import DesiredJob, JobStatus, Observation, ObservedJob, Unre
 from reconciler.observe import difference, identical, observe, whole
 from reconciler.reconcile.applying import Applied, held_back, one_round, refuse
 from reconciler.reconcile.asking import CANNOT_LIST
-from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, read_specs, source_of
+from reconciler.reconcile.planning import PlanRequest, checked_out, desired_jobs, source_of
+from reconciler.reconcile.reading import read_specs
 from reconciler.reconcile.session import Session, hidden, open_names, open_session, unknown_hint
 from reconciler.reconcile.settings import Settings
 from reconciler.reconcile.watching import Hooks, observation_entries

@@ -19,7 +19,7 @@ from reconciler.explanation import (
 from reconciler.facts import Facts, PlanOptions
 from reconciler.job import DesiredJob, State
 from reconciler.plan import make_plan
-from reconciler.reconcile.planning import read_specs
+from reconciler.reconcile.reading import read_specs
 from reconciler.reconcile.session import folded_record, open_names, read_record
 from reconciler.reconcile.settings import Settings
 from reconciler.record import Folded

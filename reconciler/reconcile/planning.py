@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shlex
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler import __version__
 from reconciler.actions import Plan
-from reconciler.config import FILE, elsewhere
-from reconciler.duplicates import CODE, duplicate_jobs
+from reconciler.config import FILE
+from reconciler.duplicates import CODE
 from reconciler.errors import Diagnostic, SpecError, StateError, UsageError
 from reconciler.facts import Facts, Pause, PlanOptions, in_flight, to_compare
 from reconciler.guards import GUARDS, Guard
 from reconciler.job import DesiredJob, Source, State
-from reconciler.load import Loaded, Memory, diagnostic_order, load
 from reconciler.naming import named
 from reconciler.plan import make_plan
 from reconciler.reconcile.asking import Word, ask, first_run, foreseen, told
 from reconciler.reconcile.latest import may_submit_open
 from reconciler.reconcile.placing import holder_note, one_machine
+from reconciler.reconcile.reading import NOT_THERE, Enough, read_specs
 from reconciler.reconcile.session import as_left, hidden, look_at_record, open_names
 from reconciler.reconcile.settings import Settings
-from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION, UNKNOWN_JOB, open_versions, resolve
+from reconciler.resolve import MOVE_FROM_SPEC, OPEN_VERSION
 from reconciler.secrets import digests
-from reconciler.source import git_names, read_source
+from reconciler.source import read_source
 
 if TYPE_CHECKING:
     from reconciler.client import Client
     from reconciler.entries import Intent
 
 T = TypeVar("T")
-
-_NOT_THERE = frozenset({"no-specs", "no-such-path"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,48 +56,6 @@ class PlanRequest:
     """Jobs that are not to be submitted for some time, by name."""
 
 
-Enough: TypeAlias = Callable[[str, str], bool]
-"""Whether no more needs to be known of a job than its name and its fingerprint."""
-
-
-def read_specs(
-    settings: Settings, paths: Sequence[Path], enough: Enough | None = None
-) -> tuple[dict[str, DesiredJob], list[Diagnostic], Loaded]:
-    """Load and resolve: desired jobs by name, every diagnostic, and what was read of `paths`.
-
-    When a spec in `paths` needs one that is not there, the specs of the working directory are desired as well.
-    Without `enough` nothing is taken from earlier runs.
-    """
-    loaded = _load(settings, paths, enough)
-    desired, faults = resolve(loaded.specs, loaded.invalid)
-    if any(fault.code == UNKNOWN_JOB for fault in faults):
-        around = _load(settings, [settings.root / settings.specs, *paths], enough)
-        desired, faults_around = resolve(around.specs, around.invalid)
-        faults = [fault for fault in faults if fault.code != UNKNOWN_JOB or fault in faults_around]
-    missing = [_with_place(settings, d) for d in loaded.diagnostics]
-    found = [*missing, *faults, *duplicate_jobs(desired.values()), *open_versions(loaded.specs)]
-    return desired, sorted(found, key=diagnostic_order), loaded
-
-
-def _with_place(settings: Settings, diagnostic: Diagnostic) -> Diagnostic:
-    """Where specs are not there, the settings above come first: somebody may be in the wrong folder."""
-    if settings.config_above is None or diagnostic.code not in _NOT_THERE:
-        return diagnostic
-    return replace(diagnostic, hint=f"{elsewhere(settings.config_above)}; else {diagnostic.hint}")
-
-
-def _load(settings: Settings, paths: Sequence[Path], enough: Enough | None) -> Loaded:
-    return load(
-        paths,
-        root=settings.root,
-        pipelines=settings.pipelines,
-        scopes={"vars": lambda: settings.vars, "git": functools.cache(lambda: git_names(settings.root))},
-        policies=settings.policies,
-        environ=settings.environ.keys(),
-        memory=Memory(settings.cache, enough) if settings.cache and enough else None,
-    )
-
-
 def desired_jobs(
     settings: Settings, request: PlanRequest, enough: Enough | None = None
 ) -> tuple[dict[str, DesiredJob], list[Diagnostic]]:
@@ -109,7 +64,7 @@ def desired_jobs(
     # Of specs that are the same, of open versions and of renames the plan speaks, when one is about to be submitted.
     diagnostics = [d for d in diagnostics if d.code not in (CODE, OPEN_VERSION, MOVE_FROM_SPEC)]
     # git keeps no empty folders. One that somebody typed is another thing: it may be misspelt.
-    empty = {"no-specs"} if request.scoped else _NOT_THERE
+    empty = {"no-specs"} if request.scoped else NOT_THERE
     if request.allow_empty:
         diagnostics = [d for d in diagnostics if d.code not in empty]
     elif request.typed and settings.config_above is None:

@@ -14,7 +14,7 @@ from scripting import pipeline, submit
 from service_client import Api, gone, running
 
 from reconciler.service import runs
-from reconciler.service.engines.tasks import Task
+from reconciler.service.engines.tasks import Task, prepare
 from reconciler.service.errors import ServiceError
 
 pytestmark = pytest.mark.anyio
@@ -189,7 +189,7 @@ async def test_cancel_kills_the_processes_and_their_children(tmp_path: Path) -> 
 async def test_a_job_that_is_cancelled_while_its_folder_is_made_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on, prepare = threading.Event(), threading.Event(), runs.prepare
+    begun, go_on = threading.Event(), threading.Event()
 
     def slow(task: Task) -> Task:
         if not begun.is_set():
