@@ -369,8 +369,11 @@ def _text(job: dict[str, Any]) -> str:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """One that the system gives to no connection while the service is not there."""
+    while True:
+        port = random.randrange(10_240, 32_768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ import psutil
 
 DEADLINE = 60.0  # seconds; it only bounds what fails
 NODES = ("n1", "n2")
+_PORTS = range(10_240, 32_768)  # the system gives those above to connections, also while a daemon is not there
 _DAEMON = "CLUSTER_DAEMON"  # in the environment of what a daemon starts: its name
 _NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel", "srun")
 _CONF = """
@@ -94,6 +95,7 @@ class Cluster:
     cpus: int = 2  # of each node, whatever the machine has
     ports: Mapping[str, int] = field(default_factory=dict)
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    kept: list[socket.socket] = field(default_factory=list)  # keep other clusters from our ports
 
     @property
     def environment(self) -> dict[str, str]:
@@ -108,7 +110,9 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
-        self.ports = dict(zip(("slurmctld", *NODES), _free_ports(1 + len(NODES)), strict=True))
+        taken = {name: _take_port() for name in ("slurmctld", *NODES)}
+        self.ports = {name: port for name, (port, _) in taken.items()}
+        self.kept = [kept for _, kept in taken.values()]
         conf = _CONF.format(folder=self.folder, user=getuser(), cpus=self.cpus, ports=self.ports)
         (self.folder / "slurm.conf").write_text(conf)
         for name in ("munged", "slurmctld", *NODES):
@@ -209,14 +213,21 @@ class Cluster:
         for pid in self.supervisors():  # of jobs that a killed controller no longer knows
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for each in self.kept:
+            each.close()
 
 
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+def _take_port() -> tuple[int, socket.socket]:
+    """A port that is free, and what keeps it ours among all clusters of this machine until it is closed."""
+    while True:
+        port = secrets.choice(_PORTS)
+        kept = socket.socket(socket.AF_UNIX)
+        try:
+            kept.bind(f"\0port {port} of a test cluster")  # a name of Linux's, which needs no file
+            with socket.create_server(("127.0.0.1", port)):
+                return port, kept
+        except OSError:
+            kept.close()
 
 
 @contextmanager
