@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +28,15 @@ from reconciler.service.ids import new_id
 
 
 class PartWriter:
-    """One PUT on its way to disk."""
+    """One PUT on its way to disk. A request that is cut off leaves a thread behind: what that does after `discard` is
+    nothing.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("xb")
+        self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
+        self._discarded = False
         self._digest = hashlib.md5(usedforsecurity=False)  # what storage services give as the ETag of a part
         self.size = 0
 
@@ -41,13 +46,20 @@ class PartWriter:
         return self._path.name
 
     def write(self, data: bytes) -> None:
-        """Add bytes."""
-        self._file.write(data)
-        self._digest.update(data)
-        self.size += len(data)
+        """Add bytes, perhaps none."""
+        with self._lock:
+            if self._discarded:
+                return
+            if self._file is None:
+                self._path.parent.mkdir(exist_ok=True)
+                self._file = self._path.open("xb")
+            self._file.write(data)
+            self._digest.update(data)
+            self.size += len(data)
 
     def seal(self) -> str:
-        """Force the bytes to disk. Returns the token of the part, which is made of its bytes."""
+        """Force what was written to disk. Returns the token of the part, which is made of its bytes."""
+        assert self._file is not None
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -56,9 +68,12 @@ class PartWriter:
 
     def discard(self) -> None:
         """Take the bytes back."""
-        with contextlib.suppress(OSError):  # closing writes what is buffered, and the disk may be full
-            self._file.close()
-        self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._discarded = True
+            if self._file is not None:
+                with contextlib.suppress(OSError):  # closing writes what is buffered, and the disk may be full
+                    self._file.close()
+                self._path.unlink(missing_ok=True)
 
 
 class PartFiles:
@@ -69,9 +84,7 @@ class PartFiles:
 
     def begin(self, upload_id: str) -> PartWriter:
         """A place for one more PUT."""
-        folder = self._root / upload_id
-        folder.mkdir(exist_ok=True)
-        return PartWriter(folder / new_id("prt"))
+        return PartWriter(self._root / upload_id / new_id("prt"))
 
     def size(self, upload_id: str, place: str) -> int | None:
         """The bytes in a place; None when it is gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from uploading import (
 )
 
 from reconciler.service.folder import DataFolder
-from reconciler.service.parts import PartFiles
+from reconciler.service.parts import PartFiles, PartWriter
 from reconciler.service.service import open_service
 from reconciler.service.settings import Settings
 from reconciler.service.uploads import KEPT
@@ -68,6 +69,31 @@ async def test_a_part_has_the_length_that_was_agreed(tmp_path: Path) -> None:
         assert (await refused(api.http, upload, "complete", parts=[]))[:2] == (400, "missing_parameter")
         answer = await api.http.put(url, content=chunks(b"01", b"23"), headers={"content-length": "4"})
         assert answer.status_code == 200
+
+
+async def test_who_is_cut_off_while_a_part_comes_in_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    opened_at: list[PartWriter] = []
+    write = PartWriter.write
+
+    def slow(self: PartWriter, data: bytes) -> None:
+        opened_at.append(self)
+        begun.set()
+        assert go_on.wait(30)
+        write(self, data)
+
+    monkeypatch.setattr(PartWriter, "write", slow)
+    async with running(tmp_path, run_jobs=False, settings=SMALL) as api:
+        upload = await initiate(api.http)
+        sending = asyncio.create_task(api.http.put(upload["parts"][0]["url"], content=b"0123"))
+        assert await asyncio.to_thread(begun.wait, 30)
+        sending.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert not (tmp_path / "uploads" / upload["upload_id"] / opened_at[0].place).exists()
 
 
 async def test_a_part_may_be_any_bytes_of_any_size(tmp_path: Path) -> None:

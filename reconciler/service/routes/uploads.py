@@ -114,7 +114,7 @@ async def put_part(
     context.links.check(_subject(upload_id, part_number), expires, signature, suggestion=hint)
     part = await run_in_threadpool(context.uploads.expected, upload_id, part_number)
     _check_length(request.headers.get("content-length"), part)
-    writer = await run_in_threadpool(context.uploads.begin, upload_id)
+    writer = context.uploads.begin(upload_id)
     try:
         async for block in _blocks(request, part):
             await run_in_threadpool(writer.write, block)
