@@ -6,7 +6,7 @@ RESULTS := .reconciler/results
 # One more than there are cores: many tests wait for other processes.
 WORKERS = $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
-.PHONY: help demo test transcripts browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
+.PHONY: help demo test acceptance browser screenshots check cover schemas clean-demo invariants torture torture-shared kills soak \
 	soak-loop torture-served test-slurm demo-slurm slurm-cluster bench bench-quick profiles bench-service conformance action lock
 
 help:  ## Show the targets
@@ -53,8 +53,10 @@ action: .venv/developing  ## The GitHub Action, the GitLab template and the pre-
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_action.py tests/acceptance/test_gitlab.py \
 		tests/acceptance/test_installed.py
 
-transcripts: .venv/developing  ## Every golden transcript and the examples of docs/, also those that take their time (minutes)
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance/test_transcripts.py tests/acceptance/test_docs.py
+acceptance: .venv/developing  ## The commands as users run them: golden transcripts, examples of docs/, signals, loops (minutes)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'slow or not slow' tests/acceptance --ignore tests/acceptance/test_action.py \
+		--ignore tests/acceptance/test_gitlab.py --ignore tests/acceptance/test_installed.py \
+		--ignore tests/acceptance/test_soak_loop.py
 
 browser: .venv/developing  ## The page of the service, and the HTML report, in a real Chromium
 	$(CHROMIUM)

@@ -20,8 +20,7 @@ from git_server import git_over_http
 from github_stand_in import BOT, READ_ONLY, TOKEN, StandIn, github
 from running import environment, running_platform
 
-pytestmark = pytest.mark.network
-slow = pytest.mark.slow
+pytestmark = [pytest.mark.network, pytest.mark.slow]
 
 SPEC = "name: {name}\npipeline_type: batch\npipeline_key: echo\nparameters: {{worker: {{config: {{text: {text}}}}}}}\n"
 
@@ -182,7 +181,6 @@ def test_a_pull_request_gets_a_comment_that_is_updated_in_place(world: World) ->
     assert world.requests("POST /v0.5/batch/jobs") == 0
 
 
-@slow
 def test_each_set_of_specs_has_a_comment_of_its_own(world: World) -> None:
     work = world.checkout()
     world.pull_request(work)
@@ -191,7 +189,6 @@ def test_each_set_of_specs_has_a_comment_of_its_own(world: World) -> None:
     assert len(world.github.by(BOT)) == 2
 
 
-@slow
 def test_a_mark_of_somebody_else_is_not_believed(world: World) -> None:
     work = world.checkout()
     world.pull_request(work)
@@ -205,7 +202,6 @@ def test_a_mark_of_somebody_else_is_not_believed(world: World) -> None:
     assert len(world.github.by(BOT)) == 1
 
 
-@slow
 def test_a_lost_answer_makes_no_second_comment(world: World) -> None:
     world.github.faults += [("POST", 502), ("GET", 429), ("POST", "lost")]
     ran = world.pull_request(world.checkout(), token=TOKEN)
@@ -213,7 +209,6 @@ def test_a_lost_answer_makes_no_second_comment(world: World) -> None:
     assert len(world.github.by(BOT)) == 1
 
 
-@slow
 def test_a_pull_request_without_changes_gets_no_comment_but_updates_the_one_it_has(world: World) -> None:
     world.push(world.checkout("applied"), commit_state="true")
     work = world.checkout("same")
@@ -229,7 +224,6 @@ def test_a_pull_request_without_changes_gets_no_comment_but_updates_the_one_it_h
     assert "No changes" in world.github.by(BOT)[0]
 
 
-@slow
 def test_a_closed_pull_request_says_so_in_its_comment(world: World) -> None:
     work = world.checkout()
     world.pull_request(work, action="closed")
@@ -250,7 +244,6 @@ def test_a_fork_has_neither_key_nor_comment_and_still_a_plan(world: World) -> No
     assert "fork" in ran.annotations("notice")[0]
 
 
-@slow
 def test_a_token_that_may_not_comment_is_no_failure(world: World) -> None:
     ran = world.pull_request(world.checkout(), token=READ_ONLY)
     assert ran.ok
@@ -258,7 +251,6 @@ def test_a_token_that_may_not_comment_is_no_failure(world: World) -> None:
     assert "create `alpha`" in ran.summary
 
 
-@slow
 def test_a_thousand_changes_fit_in_a_comment(world: World) -> None:
     many = "---\n".join(SPEC.format(name=f"job-{n:04}-{'x' * 80}", text=n) for n in range(1000))
     world.commit({"specs/many.yaml": many})
@@ -282,7 +274,6 @@ def test_invalid_specs_are_annotated_and_fail_the_job_after_the_reports(world: W
     assert "specs are invalid" in world.github.by(BOT)[0]
 
 
-@slow
 def test_hostile_names_and_branches_are_only_text(world: World) -> None:
     name = '$(touch owned)`touch owned`\\"; touch owned; ::error::owned\\n::set-output name=x::y'
     spec = f'name: "{name}"\npipeline_type: batch\npipeline_key: echo\n'
@@ -301,7 +292,6 @@ def test_hostile_names_and_branches_are_only_text(world: World) -> None:
     assert not list(world.folder.rglob("owned"))
 
 
-@slow
 def test_the_key_and_the_token_are_in_no_file_and_no_log(world: World) -> None:
     ran = world.pull_request(world.checkout())
     applied = world.push(world.checkout("pushed"), commit_state="true")
@@ -311,7 +301,6 @@ def test_the_key_and_the_token_are_in_no_file_and_no_log(world: World) -> None:
         assert not hits
 
 
-@slow
 @pytest.mark.parametrize(
     ("inputs", "event", "says"),
     [
@@ -368,7 +357,6 @@ def test_a_state_at_a_ref_is_read_and_pushed_by_apply_itself(world: World, commi
     assert world.requests("POST /v0.5/batch/jobs") == 1
 
 
-@slow
 def test_an_environment_has_a_state_of_its_own(world: World) -> None:
     world.commit({"reconciler.yaml": "environments:\n  staging: {state: .reconciler/staging.json}\n"})
     ran = world.push(world.checkout(), commit_state="true", environment="staging")
@@ -376,7 +364,6 @@ def test_an_environment_has_a_state_of_its_own(world: World) -> None:
     assert list(world.on_main(".reconciler/staging.json")["jobs"]) == ["alpha"]
 
 
-@slow
 def test_another_branch_is_only_planned(world: World) -> None:
     ran = world.run(world.checkout(), "push", {"repository": {"full_name": "octo/jobs", "default_branch": "trunk"}})
     assert ran.ok
@@ -384,7 +371,6 @@ def test_another_branch_is_only_planned(world: World) -> None:
     assert world.requests("POST /v0.5/batch/jobs") == 0
 
 
-@slow
 def test_a_failed_apply_keeps_the_state_and_fails_the_job(world: World) -> None:
     world.commit({"specs/b.yaml": SPEC.format(name="beta", text="two")})
     (world.platform / "faults").write_text("POST /batch/jobs 1 9 status:422\n")
@@ -395,7 +381,6 @@ def test_a_failed_apply_keeps_the_state_and_fails_the_job(world: World) -> None:
     assert list(world.on_main(".reconciler/state.json")["jobs"]) == ["alpha"]
 
 
-@slow
 def test_an_unknown_outcome_travels_to_the_next_run_in_the_journal(world: World) -> None:
     """The answer is lost, and so is the machine: the next run takes over the job, and submits nothing twice."""
     (world.platform / "faults").write_text("POST /batch/jobs 0 9 after:504\nGET /batch/jobs 0 999 status:501\n")
@@ -411,7 +396,6 @@ def test_an_unknown_outcome_travels_to_the_next_run_in_the_journal(world: World)
     assert ".reconciler/state.journal" not in git(world.remote, "ls-tree", "-r", "--name-only", "main")
 
 
-@slow
 def test_a_cancelled_run_stops_in_good_order(world: World) -> None:
     (world.platform / "faults").write_text("POST /batch/jobs 0 9 hang\n")
     work = world.checkout()
@@ -419,7 +403,6 @@ def test_a_cancelled_run_stops_in_good_order(world: World) -> None:
     assert "alpha" in (work / ".reconciler/state.journal").read_text()
 
 
-@slow
 def test_the_state_is_pushed_over_http_with_the_token(world: World) -> None:
     """Also when the checkout has left credentials of its own: two would be refused."""
     git(world.remote, "config", "http.receivepack", "true")
@@ -438,7 +421,6 @@ def test_the_state_is_pushed_over_http_with_the_token(world: World) -> None:
     assert "terminal prompts disabled" in ran.log or "Authentication failed" in ran.log
 
 
-@slow
 def test_an_old_checkout_applies_with_the_state_of_the_branch(world: World) -> None:
     """Run 2 waited for run 1, and was checked out before run 1 had pushed its state."""
     old = world.checkout("old")
@@ -449,7 +431,6 @@ def test_an_old_checkout_applies_with_the_state_of_the_branch(world: World) -> N
     assert world.requests("POST /v0.5/batch/jobs") == 1
 
 
-@slow
 def test_a_run_whose_specs_are_no_longer_the_newest_does_nothing(world: World) -> None:
     old = world.checkout("old")
     world.commit({"specs/a.yaml": SPEC.format(name="alpha", text="newer")})
@@ -459,7 +440,6 @@ def test_a_run_whose_specs_are_no_longer_the_newest_does_nothing(world: World) -
     assert world.requests("POST /v0.5/batch/jobs") == 0
 
 
-@slow
 def test_a_commit_beside_the_specs_supersedes_nothing_and_is_kept(world: World) -> None:
     world.commit({"project/specs/a.yaml": SPEC.format(name="gamma", text="one"), "README.md": "old\n"})
     work = world.checkout()
@@ -470,7 +450,6 @@ def test_a_commit_beside_the_specs_supersedes_nothing_and_is_kept(world: World) 
     assert list(world.on_main("project/.reconciler/state.json")["jobs"]) == ["gamma"]
 
 
-@slow
 def test_a_state_that_another_run_has_pushed_is_not_replaced(world: World) -> None:
     """Two runs at once, though the workflow should not allow it: both records are kept, and the job says so."""
     one, two = world.checkout("one"), world.checkout("two")
@@ -503,7 +482,6 @@ def test_a_state_that_another_run_has_pushed_is_not_replaced(world: World) -> No
     assert list(ours["jobs"]) == list(theirs["jobs"]) == ["alpha"]
 
 
-@slow
 def test_a_branch_that_moves_while_the_state_is_pushed_is_followed(world: World) -> None:
     """A hook of the remote lets somebody else be first, once."""
     work = world.checkout()
@@ -520,7 +498,6 @@ def test_a_branch_that_moves_while_the_state_is_pushed_is_followed(world: World)
     assert list(world.on_main(".reconciler/state.json")["jobs"]) == ["alpha"]
 
 
-@slow
 def test_a_protected_branch_leaves_the_state_in_a_branch_of_its_own(world: World) -> None:
     hook = world.remote / "hooks" / "update"
     hook.write_text('#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo protected branch; exit 1; }\n')

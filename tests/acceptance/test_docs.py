@@ -30,18 +30,14 @@ def examples() -> list[tuple[Path, str]]:
 
 
 def parameters() -> list[object]:
-    """A section that runs jobs takes its time: `make transcripts` runs it."""
+    """Each section, named by its page and its heading."""
     return [
-        pytest.param(
-            page,
-            section,
-            id=f"{page.stem}: {section.splitlines()[0].removeprefix('## ')}",
-            marks=[pytest.mark.slow] if "reconciler apply" in section else [],
-        )
+        pytest.param(page, section, id=f"{page.stem}: {section.splitlines()[0].removeprefix('## ')}")
         for page, section in examples()
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "section"), parameters())
 def test_an_example_does_what_its_page_says(page: Path, section: str, tmp_path: Path) -> None:
     blocks = list(BLOCK.finditer(section))

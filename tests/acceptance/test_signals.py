@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from running import environment, running_platform, until
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.slow]
 COUNT = 5
 
 

@@ -1,5 +1,5 @@
 """Each folder in `cases/` is a test: its `script` is run against a real service, and all that is printed is compared
-with its `output.txt`. `UPDATE=1 make test` writes the transcripts anew; the diff is what a reviewer reads.
+with its `output.txt`. `UPDATE=1 make acceptance` writes the transcripts anew; the diff is what a reviewer reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CASES = sorted(p.name for p in (HERE / "cases").iterdir() if (p / "script").exis
 
 
 def marks(case: str) -> list[pytest.MarkDecorator]:
-    """A case with a file `slow` is not among the quick tests; `make transcripts` runs all."""
+    """A case with a file `slow` is not among the quick tests; `make acceptance` runs all."""
     return [pytest.mark.slow] if (HERE / "cases" / case / "slow").exists() else []
 
 

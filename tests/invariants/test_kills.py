@@ -145,6 +145,7 @@ def renamed(new_trial: Callable[[], Trial]) -> Trial:
     return trial
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_point_of_a_rename(new_trial: Callable[[], Trial]) -> None:
     """The job goes to the new name, and nothing is submitted."""
     for at in range(1, renamed(new_trial).run()[1] + 1):

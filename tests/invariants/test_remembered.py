@@ -156,6 +156,7 @@ def _work() -> Any:
         yield Work(Path(folder))
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(STARTS, st.lists(EDITS, min_size=1, max_size=8))
 def test_specs_say_the_same_remembered_or_read(start: Sequence[str], edits: Sequence[tuple[str, Any, Any]]) -> None:
@@ -383,6 +384,7 @@ def test_one_new_spec_has_not_all_written_anew(tmp_path: Path) -> None:
     assert _is_remembered(work)
 
 
+@pytest.mark.slow
 def test_it_does_not_grow_without_end(tmp_path: Path) -> None:
     work = Work(tmp_path)
     for number in range(130):

@@ -96,10 +96,12 @@ def sweep(make: Make, kind: str, signal_number: int, step: int, start: int = 1, 
     raise AssertionError
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_loses_and_doubles_nothing(make: Make) -> None:
     assert sweep(make, "terraform", signal.SIGKILL, 5, lag=2.0) > 2
 
 
+@pytest.mark.slow
 def test_a_runner_that_was_stopped_for_longer_than_its_lease_harms_nothing(make: Make) -> None:
     assert sweep(make, "terraform", signal.SIGSTOP, 8, 3, lag=2.0) > 1
 
@@ -133,6 +135,7 @@ def test_a_stop_beyond_the_lease_at_every_point(make: Make, kind: str) -> None:
     assert sweep(make, kind, signal.SIGSTOP, 9 if kind == "git" else 4, lag=3.0) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["git", "bucket", "gitlab"])
 def test_a_lock_whose_holder_died_elsewhere_is_taken_over_after_its_lease(make: Make, kind: str) -> None:
     trial = make(kind)

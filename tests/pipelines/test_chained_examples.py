@@ -82,6 +82,7 @@ def test_the_grid_is_ten_lines(work: Path) -> None:
     assert plan["summary"] == {"create": 96}
 
 
+@pytest.mark.slow
 def test_the_drilling_classification_and_some_points_of_its_grid(work: Path) -> None:
     outcomes = apply(work, "drilling-classification", *CELLS)
     assert len(outcomes) == 3
@@ -89,6 +90,7 @@ def test_the_drilling_classification_and_some_points_of_its_grid(work: Path) -> 
     assert share_right(work, CELLS[0], 16) >= 0.95
 
 
+@pytest.mark.slow
 def test_two_stages(work: Path) -> None:
     apply(work, "hours", "day")
     (hours,), (day,) = results(work, "hours"), results(work, "day")
@@ -98,6 +100,7 @@ def test_two_stages(work: Path) -> None:
     assert second[0]["prediction"].startswith("16 numbers from")  # those of the first stage's summary
 
 
+@pytest.mark.slow
 def test_a_fine_tune_followed_by_inference(work: Path) -> None:
     apply(work, "drilling-fine-tune", "drilling-fine-tuned")
     (metrics,) = results(work, "drilling-fine-tune")
