@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,15 +27,11 @@ from reconciler.service.ids import new_id
 
 
 class PartWriter:
-    """One PUT on its way to disk. A request that is cut off leaves a thread behind: what that does after `discard` is
-    nothing.
-    """
+    """One PUT on its way to disk. It opens nothing before the first `write`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._lock = threading.Lock()
-        self._discarded = False
         self._digest = hashlib.md5(usedforsecurity=False)  # what storage services give as the ETag of a part
         self.size = 0
 
@@ -47,15 +42,12 @@ class PartWriter:
 
     def write(self, data: bytes) -> None:
         """Add bytes, perhaps none."""
-        with self._lock:
-            if self._discarded:
-                return
-            if self._file is None:
-                self._path.parent.mkdir(exist_ok=True)
-                self._file = self._path.open("xb")
-            self._file.write(data)
-            self._digest.update(data)
-            self.size += len(data)
+        if self._file is None:
+            self._path.parent.mkdir(exist_ok=True)
+            self._file = self._path.open("xb")
+        self._file.write(data)
+        self._digest.update(data)
+        self.size += len(data)
 
     def seal(self) -> str:
         """Force what was written to disk. Returns the token of the part, which is made of its bytes."""
@@ -68,12 +60,10 @@ class PartWriter:
 
     def discard(self) -> None:
         """Take the bytes back."""
-        with self._lock:
-            self._discarded = True
-            if self._file is not None:
-                with contextlib.suppress(OSError):  # closing writes what is buffered, and the disk may be full
-                    self._file.close()
-                self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # closing writes what is buffered, and the disk may be full
+                self._file.close()
+            self._path.unlink(missing_ok=True)
 
 
 class PartFiles:

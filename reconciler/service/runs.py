@@ -23,6 +23,7 @@ from reconciler.service.jobs import Job, JobStatus
 from reconciler.service.protocol import Line
 from reconciler.service.recording import Speaker, invalid_output
 from reconciler.service.registry import Pipeline
+from reconciler.service.threads import to_its_end
 
 _log = logging.getLogger(__name__)
 PROTOCOL = 1
@@ -72,27 +73,16 @@ def share(pipeline: Pipeline, inputs: Sequence[PinnedInput], indexes: int) -> li
 async def insist(write: Callable[..., T], *args: Any) -> T:
     """`write(*args)`, in a thread, again and again while the disk is full or cannot be used.
 
-    What workers have said lies in files meanwhile, so nothing is lost by waiting. When it is cancelled, it ends after
-    the thread: whoever waits for that removes the folder in which it writes.
+    What workers have said lies in files meanwhile, so nothing is lost by waiting.
     """
     while True:
         try:
-            return await _to_its_end(asyncio.create_task(asyncio.to_thread(write, *args)))
+            return await to_its_end(asyncio.to_thread(write, *args))
         except (sqlite3.Error, OSError) as error:
             if disk_fault(error) is None:
                 raise
             _log.exception("what a job does cannot be recorded; trying again")
             await asyncio.sleep(DISK_PAUSE)
-
-
-async def _to_its_end(writing: asyncio.Task[T]) -> T:
-    try:
-        return await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        while not writing.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({writing})
-        raise
 
 
 async def carry_out(run: Run, attempts: Attempts, engine: Engine, *, leaving: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ from reconciler.service import wire
 from reconciler.service.errors import ApiError, refuse
 from reconciler.service.routes.context import Context, Ctx, Org
 from reconciler.service.routes.files import media_type
+from reconciler.service.threads import to_its_end
 from reconciler.service.uploadrows import Part
 
 router = APIRouter(prefix="/files/uploads", tags=["uploads"])
@@ -117,7 +118,7 @@ async def put_part(
     writer = context.uploads.begin(upload_id)
     try:
         async for block in _blocks(request, part):
-            await run_in_threadpool(writer.write, block)
+            await to_its_end(run_in_threadpool(writer.write, block))
     except BaseException:
         writer.discard()
         raise
