@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from service_client import entries, running, served
+from starlette.concurrency import run_in_threadpool
 from uploading import (
     SMALL,
     TEXT,
@@ -32,6 +33,7 @@ from uploading import (
 
 from reconciler.service.folder import DataFolder
 from reconciler.service.parts import PartFiles, PartWriter
+from reconciler.service.routes import uploads as routes
 from reconciler.service.service import open_service
 from reconciler.service.settings import Settings
 from reconciler.service.uploads import KEPT
@@ -94,6 +96,24 @@ async def test_who_is_cut_off_while_a_part_comes_in_leaves_nothing_open(
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert not (tmp_path / "uploads" / upload["upload_id"] / opened_at[0].place).exists()
+
+
+async def test_who_is_cut_off_after_the_last_byte_has_sent_the_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(work: Callable[..., Any], *args: Any) -> Any:
+        if work.__name__ == "keep":
+            sending.cancel()
+        return await run_in_threadpool(work, *args)
+
+    monkeypatch.setattr(routes, "run_in_threadpool", cut_off)
+    async with running(tmp_path, run_jobs=False, settings=SMALL) as api:
+        upload = await initiate(api.http)
+        sending = asyncio.create_task(api.http.put(upload["parts"][0]["url"], content=b"0123"))
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        (part,) = (tmp_path / "uploads" / upload["upload_id"]).glob("prt_*")
+        assert part.read_bytes() == b"0123"
 
 
 async def test_a_part_may_be_any_bytes_of_any_size(tmp_path: Path) -> None:

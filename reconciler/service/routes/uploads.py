@@ -122,7 +122,7 @@ async def put_part(
     except BaseException:
         writer.discard()
         raise
-    token = await run_in_threadpool(context.uploads.keep, upload_id, part_number, writer)
+    token = await to_its_end(run_in_threadpool(context.uploads.keep, upload_id, part_number, writer))
     return Response(headers={"ETag": f'"{token}"'})
 
 
